@@ -1,0 +1,203 @@
+//! Encoded bytes to upright 8-bit RGB pixels.
+//!
+//! Every size is checked from the header, before anything of that size is allocated.
+
+use crate::error::ClassifyError;
+use crate::jpeg;
+use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage};
+use std::io::Cursor;
+
+/// The longest side of an image: no camera makes a longer one, and it keeps every size within 32 bits.
+const MAX_SIDE: u32 = 65_000;
+
+/// Decodes an image of at most `max_pixels`: the first frame of an animation, turned upright, over white where it is
+/// transparent.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
+    let format = sniff(bytes)?;
+    let (image, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, max_pixels)?,
+        ImageFormat::Png => {
+            let limits = limits(max_pixels);
+            read(PngDecoder::with_limits(Cursor::new(bytes), limits), max_pixels)?
+        }
+        ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)), max_pixels)?,
+        ImageFormat::Gif => read(GifDecoder::new(Cursor::new(bytes)), max_pixels)?,
+        ImageFormat::Bmp => read(BmpDecoder::new(Cursor::new(bytes)), max_pixels)?,
+        other => return Err(unsupported(Some(other))),
+    };
+    let mut upright = DynamicImage::ImageRgb8(image);
+    upright.apply_orientation(orientation);
+    Ok(upright.into_rgb8())
+}
+
+/// Tells the format from the first bytes. A name or a declared type is never asked: both can lie.
+fn sniff(bytes: &[u8]) -> Result<ImageFormat, ClassifyError> {
+    if let Ok(format) = image::guess_format(bytes) {
+        return Ok(format);
+    }
+    // A PNG whose signature was damaged, as by a transfer in text mode: the format's design makes this recognisable.
+    let head = &bytes[..bytes.len().min(32)];
+    if head.get(1..4) == Some(b"PNG") || head.windows(4).any(|name| name == b"IHDR") {
+        return Err(ClassifyError::InvalidImage(
+            "The PNG image is damaged: its signature is wrong, as after a transfer in text mode."
+                .into(),
+        ));
+    }
+    Err(unsupported(None))
+}
+
+fn unsupported(format: Option<ImageFormat>) -> ClassifyError {
+    let found = match format.and_then(|format| format.extensions_str().first()) {
+        Some(name) => format!("This is {} data", name.to_uppercase()),
+        None => "This is not an image".to_string(),
+    };
+    ClassifyError::UnsupportedFormat(format!(
+        "{found}; JPEG, PNG, WebP, GIF and BMP images can be classified."
+    ))
+}
+
+/// Refuses a size that a header announces, before anything is allocated for it.
+pub fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), ClassifyError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(ClassifyError::InvalidImage(format!(
+            "The image is {width} x {height} pixels: it is empty."
+        )));
+    }
+    if pixels > max_pixels || width > MAX_SIDE || height > MAX_SIDE {
+        return Err(ClassifyError::ImageTooLarge(format!(
+            "The image is {width} x {height} pixels; at most {max_pixels} pixels, and {MAX_SIDE} a side, are classified."
+        )));
+    }
+    Ok(())
+}
+
+fn read<D: ImageDecoder>(
+    decoder: Result<D, ImageError>,
+    max_pixels: u64,
+) -> Result<(RgbImage, Orientation), ClassifyError> {
+    let mut decoder = decoder.map_err(refuse)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, max_pixels)?;
+    decoder.set_limits(limits(max_pixels)).map_err(refuse)?;
+    // Broken metadata does not spoil a good picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
+    Ok((over_white(image), orientation))
+}
+
+/// What a decoder may allocate: the widest pixel (four channels of 16 bits) for every pixel, once more for its own work.
+fn limits(max_pixels: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(max_pixels.saturating_mul(16));
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits
+}
+
+fn refuse(error: ImageError) -> ClassifyError {
+    match error {
+        ImageError::Limits(error) => {
+            ClassifyError::ImageTooLarge(format!("The image is too large: {error}."))
+        }
+        error => ClassifyError::InvalidImage(format!("The image cannot be decoded: {error}.")),
+    }
+}
+
+fn over_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let rgba = image.into_rgba8();
+    let mut rgb = RgbImage::new(rgba.width(), rgba.height());
+    for (from, to) in rgba.pixels().zip(rgb.pixels_mut()) {
+        let alpha = u32::from(from[3]);
+        for channel in 0..3 {
+            // Rounded division by 255: exact for every pair of bytes.
+            let sum = u32::from(from[channel]) * alpha + 255 * (255 - alpha);
+            to[channel] = ((sum + 127) / 255) as u8;
+        }
+    }
+    rgb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
+
+    const PLENTY: u64 = 1_000_000;
+
+    fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        image
+            .into()
+            .write_to(&mut Cursor::new(&mut bytes), format)
+            .unwrap();
+        bytes
+    }
+
+    #[test]
+    fn every_format_gives_its_pixels() {
+        let image = RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8 * 50, y as u8 * 80, 7]));
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP] {
+            assert_eq!(decode(&encode(image.clone(), format), PLENTY).unwrap(), image);
+        }
+        let flat = RgbImage::from_pixel(16, 16, Rgb([200, 100, 50]));
+        for format in [ImageFormat::Jpeg, ImageFormat::Gif] {
+            let pixel = *decode(&encode(flat.clone(), format), PLENTY).unwrap().get_pixel(8, 8);
+            for channel in 0..3 {
+                assert!(pixel[channel].abs_diff(flat.get_pixel(0, 0)[channel]) <= 3);
+            }
+        }
+    }
+
+    #[test]
+    fn transparency_lies_over_white() {
+        let image = RgbaImage::from_fn(3, 1, |x, _| Rgba([0, 100, 255, [0, 128, 255][x as usize]]));
+        let rgb = decode(&encode(image, ImageFormat::Png), PLENTY).unwrap();
+        assert_eq!(rgb.as_raw(), &[255, 255, 255, 127, 177, 255, 0, 100, 255]);
+    }
+
+    #[test]
+    fn grey_and_16_bit_become_rgb() {
+        let grey = GrayImage::from_pixel(2, 2, Luma([77]));
+        let rgb = decode(&encode(grey.clone(), ImageFormat::Png), PLENTY).unwrap();
+        assert_eq!(rgb.get_pixel(1, 1), &Rgb([77, 77, 77]));
+        let deep: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_pixel(2, 2, Luma([0x8080]));
+        let rgb = decode(&encode(deep, ImageFormat::Png), PLENTY).unwrap();
+        assert_eq!(rgb.get_pixel(0, 0), &Rgb([128, 128, 128]));
+        let alpha: ImageBuffer<LumaA<u8>, Vec<u8>> = ImageBuffer::from_pixel(1, 1, LumaA([9, 0]));
+        let rgb = decode(&encode(alpha, ImageFormat::Png), PLENTY).unwrap();
+        assert_eq!(rgb.get_pixel(0, 0), &Rgb([255, 255, 255]));
+        let flat = GrayImage::from_pixel(8, 8, Luma([77]));
+        let rgb = decode(&encode(flat, ImageFormat::Jpeg), PLENTY).unwrap();
+        assert_eq!(rgb.get_pixel(3, 3), &Rgb([77, 77, 77]));
+    }
+
+    #[test]
+    fn size_is_refused_from_the_header() {
+        let bytes = encode(RgbImage::new(40, 30), ImageFormat::Png);
+        assert!(decode(&bytes, 1200).is_ok());
+        assert!(matches!(decode(&bytes, 1199), Err(ClassifyError::ImageTooLarge(_))));
+        let mut bytes = encode(RgbImage::new(8, 8), ImageFormat::Jpeg);
+        let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        bytes[frame + 5..frame + 9].fill(0xff);
+        assert!(matches!(decode(&bytes, PLENTY), Err(ClassifyError::ImageTooLarge(_))));
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused_by_kind() {
+        let codes = |bytes: &[u8]| decode(bytes, PLENTY).unwrap_err().code();
+        assert_eq!(codes(b""), "unsupported-format");
+        assert_eq!(codes(b"Hello, world"), "unsupported-format");
+        assert_eq!(codes(b"II*\0aaaaaaaaaaaa"), "unsupported-format");
+        assert_eq!(codes(b"\x89PNG\n\x1a\n"), "invalid-image");
+        assert_eq!(codes(b"\x89PNG\r\n\x1a\n"), "invalid-image");
+        assert_eq!(codes(b"GIF89a"), "invalid-image");
+        assert_eq!(codes(b"\xff\xd8\xff"), "invalid-image");
+        assert_eq!(codes(b"BM1234567890"), "invalid-image");
+    }
+}

@@ -1,0 +1,156 @@
+//! What an ONNX file says of itself, and whether we can use it: read before tract works on it, because the file's own
+//! words make better error sentences than an optimiser's.
+
+use crate::preprocess::Layout;
+use std::collections::HashSet;
+use tract_onnx::pb::{self, tensor_proto, tensor_shape_proto, type_proto};
+use tract_onnx::prelude::{DatumType, Framework, InferenceModel};
+use tract_onnx::Onnx;
+
+/// An ONNX model that takes one image, as far as its file tells.
+pub struct Described {
+    /// The parsed file.
+    pub proto: pb::ModelProto,
+    /// The input's name.
+    pub input: String,
+    /// Type of the input's elements.
+    pub element_type: DatumType,
+    /// The four dimensions; none where the file leaves one open.
+    pub dims: [Option<usize>; 4],
+    /// Whether the file ends in a softmax or sigmoid, so that scores are probabilities already.
+    pub ends_in_probabilities: bool,
+}
+
+/// The framework, with the settings that real exporters' files need: shapes noted inside a file carry a symbolic batch,
+/// which would contradict the batch of 1 that we fix.
+pub fn framework() -> Onnx {
+    tract_onnx::onnx()
+        .with_ignore_output_shapes(true)
+        .with_ignore_value_info(true)
+}
+
+/// Reads and checks a file. The error is one plain sentence.
+pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
+    let proto = onnx.proto_model_for_read(&mut file).map_err(|_| {
+        "This is not an ONNX model, or the file is damaged or cut short: it does not parse.".to_string()
+    })?;
+    let graph = proto
+        .graph
+        .as_ref()
+        .filter(|graph| !graph.node.is_empty())
+        .ok_or("This is not an ONNX model: it has no graph.")?;
+
+    let weights: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let external = tensor_proto::DataLocation::External as i32;
+    if graph.initializer.iter().any(|tensor| tensor.data_location == Some(external)) {
+        return Err("The model keeps its weights in a separate file: save it as one file, with the weights inside.".into());
+    }
+    let inputs: Vec<_> = graph
+        .input
+        .iter()
+        .filter(|input| !weights.contains(input.name.as_str()))
+        .collect();
+    let &[input] = inputs.as_slice() else {
+        let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+        return Err(format!(
+            "An image classifier takes one input, but this model takes {} ({}).",
+            inputs.len(),
+            names.join(", ")
+        ));
+    };
+    let &[ref output] = graph.output.as_slice() else {
+        return Err(format!(
+            "An image classifier gives one output, but this model gives {}.",
+            graph.output.len()
+        ));
+    };
+    let mut unknown: Vec<&str> = graph
+        .node
+        .iter()
+        .map(|node| node.op_type.as_str())
+        .filter(|operator| !onnx.op_register.0.contains_key(*operator))
+        .collect();
+    unknown.sort_unstable();
+    unknown.dedup();
+    if !unknown.is_empty() {
+        return Err(format!(
+            "The model uses {}, which cannot be run here: export it with standard ONNX operators.",
+            list(&unknown)
+        ));
+    }
+
+    let (element_type, dims) = tensor_of(input)?;
+    let last = graph.node.iter().find(|node| node.output.contains(&output.name));
+    let ends_in_probabilities =
+        last.is_some_and(|node| matches!(node.op_type.as_str(), "Softmax" | "Sigmoid"));
+    let input = input.name.clone();
+    Ok(Described { proto, input, element_type, dims, ends_in_probabilities })
+}
+
+impl Described {
+    /// Which dimension holds the channels, where the file says so.
+    pub fn layout(&self) -> Option<Layout> {
+        let is_channels = |dim: Option<usize>| matches!(dim, Some(1 | 3));
+        match (is_channels(self.dims[1]), is_channels(self.dims[3])) {
+            (true, _) => Some(Layout::Nchw),
+            (false, true) => Some(Layout::Nhwc),
+            (false, false) => None,
+        }
+    }
+
+    /// The parsed graph, for tract.
+    pub fn into_graph(self, onnx: &Onnx) -> Result<InferenceModel, String> {
+        onnx.model_for_proto_model(&self.proto)
+            .map_err(|error| sentence("The model cannot be read", &error))
+    }
+}
+
+fn tensor_of(input: &pb::ValueInfoProto) -> Result<(DatumType, [Option<usize>; 4]), String> {
+    let name = &input.name;
+    let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
+    else {
+        return Err(format!("The model's input `{name}` is not a tensor."));
+    };
+    let element_type = match tensor_proto::DataType::try_from(tensor.elem_type) {
+        Ok(tensor_proto::DataType::Float) => DatumType::F32,
+        Ok(tensor_proto::DataType::Float16) => DatumType::F16,
+        Ok(tensor_proto::DataType::Uint8) => DatumType::U8,
+        _ => {
+            return Err(format!(
+                "The model's input `{name}` has elements that are neither 32-bit nor 16-bit floats nor bytes."
+            ));
+        }
+    };
+    let dims: Vec<Option<usize>> = tensor
+        .shape
+        .iter()
+        .flat_map(|shape| &shape.dim)
+        .map(|dim| match dim.value {
+            Some(tensor_shape_proto::dimension::Value::DimValue(size)) => usize::try_from(size).ok().filter(|size| *size > 0),
+            _ => None,
+        })
+        .collect();
+    let dims = <[Option<usize>; 4]>::try_from(dims).map_err(|dims| {
+        format!(
+            "The model's input `{name}` has {} dimensions; an image needs 4: batch, channels, height and width, in either order.",
+            dims.len()
+        )
+    })?;
+    Ok((element_type, dims))
+}
+
+fn list(names: &[&str]) -> String {
+    match names {
+        [one] => format!("the operator `{one}`"),
+        many => format!("the operators `{}`", many.join("`, `")),
+    }
+}
+
+/// An error of tract as the end of a sentence: its causes in one line.
+pub fn sentence(what: &str, error: &tract_onnx::prelude::TractError) -> String {
+    let causes: Vec<String> = error
+        .chain()
+        .map(|cause| cause.to_string().replace('\n', " "))
+        .collect();
+    format!("{what}: {}.", causes.join(": ").trim_end_matches('.'))
+}

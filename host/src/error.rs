@@ -1,0 +1,103 @@
+//! What can go wrong with one request. `http::status` turns each case into an HTTP status; nothing else does.
+
+use crate::bindings::exports::pinhole::vision::classify::ClassifyError;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a request has no answer. The text of each case is what the client reads.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The request itself is wrong: its body, a field, a parameter.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No such route.
+    #[error("There is nothing at this path.")]
+    NotFound,
+    /// The route exists, but not for this method.
+    #[error("This path does not take this method.")]
+    MethodNotAllowed,
+    /// The body is declared to be something that is not an image.
+    #[error("A body of type `{0}` is not an image: send a multipart form with a field `image`, or image/*.")]
+    UnsupportedBody(String),
+    /// The body is longer than allowed.
+    #[error("The body is over the limit of {limit} bytes.")]
+    BodyTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The body did not arrive in time, or too slowly.
+    #[error("The body did not arrive in time.")]
+    SlowBody,
+    /// The connection broke while the body arrived. Nobody reads this.
+    #[error("The body broke off.")]
+    BrokenBody,
+
+    /// The guest refused the image, or an argument.
+    #[error("{}", sentence(.0))]
+    Guest(ClassifyError),
+    /// The guest asked for more memory than an instance may have: the image needs it.
+    #[error("The image needs more memory than the {limit} bytes that a request may use.")]
+    MemoryLimit {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The request was interrupted at its deadline.
+    #[error("The image was not classified within {} ms.", .0.as_millis())]
+    Deadline(Duration),
+    /// The request was interrupted because its client had gone, or the service ends. Nobody reads this.
+    #[error("The request was abandoned.")]
+    Abandoned,
+    /// The guest trapped. A client learns that it happened; the log says what.
+    #[error("The classifier failed on this image.")]
+    Trap(#[source] wasmtime::Error),
+    /// An instance could not be made.
+    #[error("No sandbox could be made for this request.")]
+    Instance(#[source] wasmtime::Error),
+
+    /// Every worker is busy and the queue is full, or too many bodies are held in memory.
+    #[error("The service is busy: try again soon.")]
+    Busy,
+    /// The request waited in the queue for as long as it may.
+    #[error("The service is busy: the request waited {} ms and was not begun.", .0.as_millis())]
+    QueueTimeout(Duration),
+    /// The service is ending, or has not begun.
+    #[error("The service is not ready.")]
+    NotReady,
+}
+
+fn sentence(error: &ClassifyError) -> &str {
+    match error {
+        ClassifyError::UnsupportedFormat(sentence)
+        | ClassifyError::InvalidImage(sentence)
+        | ClassifyError::ImageTooLarge(sentence)
+        | ClassifyError::InvalidArgument(sentence)
+        | ClassifyError::Inference(sentence) => sentence,
+    }
+}
+
+impl Error {
+    /// The case as a program reads it: lower-case words joined by hyphens.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad-request",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::UnsupportedBody(_) => "unsupported-format",
+            Self::BodyTooLarge { .. } => "body-too-large",
+            Self::SlowBody => "slow-body",
+            Self::BrokenBody => "broken-body",
+            Self::Guest(ClassifyError::UnsupportedFormat(_)) => "unsupported-format",
+            Self::Guest(ClassifyError::InvalidImage(_)) => "invalid-image",
+            Self::Guest(ClassifyError::ImageTooLarge(_)) | Self::MemoryLimit { .. } => "image-too-large",
+            Self::Guest(ClassifyError::InvalidArgument(_)) => "invalid-argument",
+            Self::Guest(ClassifyError::Inference(_)) => "inference",
+            Self::Deadline(_) => "deadline",
+            Self::Abandoned => "abandoned",
+            Self::Trap(_) => "trap",
+            Self::Instance(_) => "no-instance",
+            Self::Busy => "busy",
+            Self::QueueTimeout(_) => "queue-timeout",
+            Self::NotReady => "not-ready",
+        }
+    }
+}

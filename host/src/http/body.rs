@@ -1,0 +1,140 @@
+//! Reading a request's body: as long as allowed, as slowly as allowed, within what all bodies together may take.
+
+use super::Limits;
+use crate::error::Error;
+use axum::body::{Body, HttpBody};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+/// Memory is counted in units of this many bytes: a semaphore's permits must stay below 2^29.
+const UNIT: usize = 1024;
+
+/// A body is not called slow before this much time: a slow start is no attack.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Memory for all bodies that are held at the same time.
+pub struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    /// A budget of so many MiB.
+    pub fn new(mib: u32) -> Self {
+        Self(Arc::new(Semaphore::new(mib as usize * (1 << 20) / UNIT)))
+    }
+
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::Busy)?;
+        self.0.clone().try_acquire_many_owned(units).map_err(|_| Error::Busy)
+    }
+}
+
+/// A body that was read whole. Its memory counts for as long as this lives.
+pub struct Held {
+    /// The body.
+    pub bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Reads a body whole.
+pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<Held, Error> {
+    let too_large = || Error::BodyTooLarge { limit: limits.body_bytes };
+    let hint = body.size_hint();
+    // A declared length is refused, or reserved, before a byte of it is read.
+    if hint.lower() > limits.body_bytes as u64 {
+        return Err(too_large());
+    }
+    let mut permit = budget.take(hint.lower() as usize)?;
+    let mut bytes = BytesMut::with_capacity(hint.lower() as usize);
+    let start = Instant::now();
+    loop {
+        let frame = match timeout_at(latest(start, bytes.len(), limits), body.frame()).await {
+            Err(_) => return Err(Error::SlowBody),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Error::BrokenBody),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // Trailers are of no interest.
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limits.body_bytes {
+            return Err(too_large());
+        }
+        let held = permit.num_permits() * UNIT;
+        if bytes.len() + data.len() > held {
+            // Chunked bodies grow: in steps that double, so that the budget is asked rarely.
+            permit.merge(budget.take((bytes.len() + data.len() - held).max(held))?);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Held { bytes: bytes.freeze(), _permit: permit })
+}
+
+/// When the next bytes must have come: before the body's end time, and before the average falls under the least rate.
+fn latest(start: Instant, received: usize, limits: &Limits) -> Instant {
+    let end = start + limits.body_timeout;
+    match (received as u64 * 1000).checked_div(limits.min_body_rate) {
+        Some(earned) => end.min(start + FIRST + Duration::from_millis(earned)),
+        None => end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { body_bytes: 10_000, bodies_mib: 1, body_timeout: Duration::from_secs(30), min_body_rate: 1000 }
+    }
+
+    #[test]
+    fn a_slow_body_runs_out_of_time() {
+        let start = Instant::now();
+        assert_eq!(latest(start, 0, &limits()), start + FIRST);
+        assert_eq!(latest(start, 5000, &limits()), start + FIRST + Duration::from_secs(5));
+        assert_eq!(latest(start, 900_000, &limits()), start + limits().body_timeout);
+        let any = Limits { min_body_rate: 0, ..limits() };
+        assert_eq!(latest(start, 0, &any), start + any.body_timeout);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_bounded_with_and_without_a_declared_length() {
+        let budget = Budget::new(1);
+        let limits = limits();
+        let read = |body| read(body, &limits, &budget);
+        assert_eq!(read(Body::from(vec![7; 10_000])).await.ok().unwrap().bytes.len(), 10_000);
+        assert!(matches!(read(Body::from(vec![7; 10_001])).await, Err(Error::BodyTooLarge { .. })));
+        assert_eq!(read(undeclared(10_000)).await.ok().unwrap().bytes.len(), 10_000);
+        assert!(matches!(read(undeclared(10_001)).await, Err(Error::BodyTooLarge { .. })));
+    }
+
+    #[tokio::test]
+    async fn all_bodies_together_are_bounded() {
+        let budget = Budget::new(1);
+        let limits = Limits { body_bytes: 1 << 20, ..limits() };
+        let first = read(undeclared(700_000), &limits, &budget).await.ok().unwrap();
+        assert!(matches!(read(Body::from(vec![7; 700_000]), &limits, &budget).await, Err(Error::Busy)));
+        assert!(matches!(read(undeclared(700_000), &limits, &budget).await, Err(Error::Busy)));
+        drop(first);
+        assert!(read(Body::from(vec![7; 700_000]), &limits, &budget).await.is_ok());
+    }
+
+    /// A body whose length is not known beforehand, as a chunked one's.
+    fn undeclared(length: usize) -> Body {
+        struct Chunks(usize);
+        impl HttpBody for Chunks {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+                let chunk = self.0.min(1000);
+                self.0 -= chunk;
+                std::task::Poll::Ready((chunk > 0).then(|| Ok(hyper::body::Frame::data(Bytes::from(vec![1; chunk])))))
+            }
+        }
+        Body::new(Chunks(length))
+    }
+}

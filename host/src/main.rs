@@ -1,0 +1,44 @@
+//! Pinhole's host: reads the command line, and does one of four things.
+//!
+//! Exit codes: 0 fine, 1 an image failed, 2 usage, 3 cannot start.
+
+#[cfg(feature = "bake")]
+mod bake;
+mod bindings;
+mod classify;
+mod cli;
+mod engine;
+mod error;
+mod healthcheck;
+mod http;
+mod log;
+mod serve;
+mod workers;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+/// Something that has nothing to do with an image is wrong: configuration, files, ports.
+const CANNOT_START: u8 = 3;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Classify(args) => classify::run(&args),
+        Command::Serve(args) => serve::run(*args),
+        #[cfg(feature = "bake")]
+        Command::Bake(args) => bake::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{}", sentence(&error));
+        ExitCode::from(CANNOT_START)
+    })
+}
+
+/// An error and its causes as one sentence on one line.
+fn sentence(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}.", line.trim_end_matches('.'))
+}

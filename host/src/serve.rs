@@ -1,0 +1,162 @@
+//! The life of the service: check, load, listen, test itself, serve, drain, end.
+
+use crate::cli::ServeArgs;
+use crate::engine::artifact::beside_the_program;
+use crate::engine::sandbox::{Limits, Sandbox};
+use crate::http::{self, App, connection};
+use crate::log;
+use crate::workers::{Admission, Workers};
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Serves until a signal ends it: 0 after a graceful end.
+pub fn run(args: ServeArgs) -> Result<ExitCode> {
+    log::start(&args.log)?;
+    let settings = Settings::check(&args)?;
+    let sandbox = Sandbox::load(&settings.component, settings.admission.workers, settings.sandbox)?;
+    let workers = Workers::start(sandbox, settings.admission).context("The worker threads cannot be started")?;
+    let app = Arc::new(App::new(workers, settings.http));
+    tokio::runtime::Builder::new_multi_thread()
+        // Connections only move bytes; classification has threads of its own.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("The network threads cannot be started")?
+        .block_on(serve(app, settings.listen, settings.connections, settings.grace))
+}
+
+async fn serve(
+    app: Arc<App>,
+    address: SocketAddr,
+    limits: connection::Limits,
+    grace: Duration,
+) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow!("The address {address} cannot be listened on: {error}."))?;
+    let bound = listener.local_addr().context("The address cannot be read back")?;
+    tracing::info!(
+        model = app.workers().model().name,
+        version = app.workers().model().version,
+        "listening on http://{bound}"
+    );
+    let (end, ended) = watch::channel(false);
+    let connections = tokio::spawn(connection::accept(listener, http::router(app.clone()), limits, ended));
+    let test = tokio::spawn(self_test(app.clone()));
+
+    signals.next().await;
+    tracing::info!("draining: requests in flight have {} s", grace.as_secs());
+    test.abort();
+    app.set_ready(false);
+    // Nobody listens for this only when accepting has failed already.
+    let _ = end.send(true);
+    tokio::select! {
+        _ = connections => tracing::info!("every request was answered"),
+        () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over: requests are interrupted"),
+        () = signals.next() => tracing::warn!("a second signal: requests are interrupted"),
+    }
+    // Connections that are left end with the runtime, and take their requests with them.
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Classifies a picture of our own, through the whole path, before the service says that it is ready.
+async fn self_test(app: Arc<App>) {
+    match app.workers().classify(Bytes::from(tiny_bmp()), 1).await {
+        Ok(served) => {
+            app.set_ready(true);
+            tracing::info!(
+                instantiate_us = u64::try_from(served.answered.instantiate.as_micros()).unwrap_or(u64::MAX),
+                "ready"
+            );
+        }
+        Err(error) => tracing::error!("the self-test failed, and the service is not ready: {error}"),
+    }
+}
+
+/// An 8 x 8 grey BMP: the one image format that takes a dozen lines to write.
+fn tiny_bmp() -> Vec<u8> {
+    const SIDE: u32 = 8;
+    const HEADER: u32 = 54;
+    let pixels = 3 * SIDE * SIDE;
+    let mut bmp = b"BM".to_vec();
+    for field in [HEADER + pixels, 0, HEADER, 40, SIDE, SIDE, 1 | 24 << 16, 0, pixels, 0, 0, 0, 0] {
+        bmp.extend_from_slice(&field.to_le_bytes());
+    }
+    bmp.resize((HEADER + pixels) as usize, 128);
+    bmp
+}
+
+/// SIGTERM and SIGINT. Taken over early, so that they work for a process that is PID 1 as well.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let take = |kind| signal(kind).context("Signals cannot be taken over");
+        Ok(Self { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What the flags come to, checked before anything is begun.
+struct Settings {
+    listen: SocketAddr,
+    component: std::path::PathBuf,
+    sandbox: Limits,
+    admission: Admission,
+    http: http::Limits,
+    connections: connection::Limits,
+    grace: Duration,
+}
+
+impl Settings {
+    fn check(args: &ServeArgs) -> Result<Self> {
+        let component = match args.sandbox.component.clone().or_else(|| args.model_path.clone()) {
+            Some(path) => path,
+            None => beside_the_program()?,
+        };
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let workers = args.workers.unwrap_or(cores.min(1024));
+        let milliseconds = Duration::from_millis;
+        Ok(Self {
+            listen: args
+                .listen
+                .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port.unwrap_or(8000)))),
+            component,
+            sandbox: Limits::new(&args.sandbox),
+            admission: Admission {
+                workers,
+                queue: args.queue.unwrap_or(workers * 8),
+                queue_timeout: milliseconds(args.queue_timeout_ms),
+            },
+            http: http::Limits {
+                body_bytes: args.max_body_bytes,
+                bodies_mib: args.bodies_mib,
+                body_timeout: milliseconds(args.body_timeout_ms),
+                min_body_rate: args.min_body_rate,
+            },
+            connections: connection::Limits {
+                connections: args.max_connections,
+                header_bytes: args.max_header_bytes as usize,
+                header_timeout: milliseconds(args.header_timeout_ms),
+            },
+            grace: Duration::from_secs(args.grace_s),
+        })
+    }
+}

@@ -1,0 +1,347 @@
+//! The layers of a network as its author knows them, checked as they come.
+
+use std::fmt;
+
+use crate::Network;
+use crate::network::Shape;
+use crate::plan;
+
+/// How the arithmetic is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    Fp32,
+    /// Convolutions and dense layers multiply 8-bit weights (a scale for each output channel) by 7-bit activations
+    /// (a scale for each pixel, taken from the data, so no calibration is needed). The first convolution, depthwise
+    /// convolutions, and what passes between layers stay in 32-bit floats.
+    Int8,
+}
+
+/// What happens to each value a layer produces.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// Negative values become zero.
+    Relu,
+    /// Values are limited to a range; ReLU6 is `0.0..=6.0`. A NaN stays a NaN.
+    Clip {
+        /// The smallest value that stays.
+        min: f32,
+        /// The largest value that stays.
+        max: f32,
+    },
+}
+
+impl Activation {
+    /// The smallest and the largest value it lets through.
+    pub(crate) fn range(self) -> (f32, f32) {
+        match self {
+            Self::None => (f32::NEG_INFINITY, f32::INFINITY),
+            Self::Relu => (0.0, f32::INFINITY),
+            Self::Clip { min, max } => (min, max),
+        }
+    }
+}
+
+/// A two-dimensional convolution: what ONNX calls `Conv`, with dilation 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv<'a> {
+    /// Channels produced.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: (usize, usize),
+    /// Vertical and horizontal step.
+    pub stride: (usize, usize),
+    /// Rows and columns of zeros around the input: top, left, bottom, right.
+    pub padding: (usize, usize, usize, usize),
+    /// 1, or the number of channels of both input and output (a depthwise convolution).
+    pub groups: usize,
+    /// `[out_channels, in_channels / groups, height, width]`.
+    pub weights: &'a [f32],
+    /// One value for each output channel, or empty for zeros.
+    pub bias: &'a [f32],
+    /// Applied to each output.
+    pub activation: Activation,
+}
+
+/// A tensor of the network being built: its input, or what a layer produces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TensorId(pub(crate) usize);
+
+/// Why a layer cannot be part of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A dimension, kernel or stride is zero, or a size overflows.
+    InvalidShape(&'static str),
+    /// A slice of weights or biases has the wrong length.
+    WrongLength {
+        /// What the slice holds.
+        what: &'static str,
+        /// The length its layer asks for.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
+    /// The two inputs of an addition differ in shape.
+    ShapeMismatch,
+    /// A grouped convolution that is not depthwise.
+    UnsupportedGroups(usize),
+    /// Weights or biases hold a NaN or an infinity, which integers cannot express.
+    NotFinite,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidShape(what) => write!(f, "{what} is zero, or too large"),
+            Self::WrongLength {
+                what,
+                expected,
+                found,
+            } => write!(f, "{what} should have {expected} values and has {found}"),
+            Self::ShapeMismatch => f.write_str("the two inputs of an addition differ in shape"),
+            Self::UnsupportedGroups(groups) => write!(
+                f,
+                "a convolution with {groups} groups is supported only if it is depthwise: one channel in and out a group"
+            ),
+            Self::NotFinite => {
+                f.write_str("a weight or bias is NaN or infinite, so the layer cannot be quantised")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// A layer as it was described, with weights in the order the kernels read: `[out][height][width][in]`, or
+/// `[height][width][channel]` if depthwise.
+#[derive(Debug)]
+pub(crate) enum Layer {
+    Conv {
+        input: TensorId,
+        geometry: Geometry,
+        depthwise: bool,
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Activation,
+        residual: Option<TensorId>,
+    },
+    Add {
+        a: TensorId,
+        b: TensorId,
+        activation: Activation,
+    },
+    GlobalAveragePool {
+        input: TensorId,
+    },
+    Dense {
+        input: TensorId,
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+    },
+}
+
+/// Where a convolution's window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) kernel: (usize, usize),
+    pub(crate) stride: (usize, usize),
+    /// Rows of zeros above and columns of zeros to the left; those below and to the right follow from the shapes.
+    pub(crate) padding: (usize, usize),
+}
+
+/// Collects the layers of a network, from input to output.
+#[derive(Debug)]
+pub struct NetworkBuilder {
+    pub(crate) shapes: Vec<Shape>,
+    /// Layer `i` produces tensor `i + 1`.
+    pub(crate) layers: Vec<Layer>,
+}
+
+impl NetworkBuilder {
+    /// A network whose input is an image of this many rows, columns and channels.
+    #[must_use]
+    pub fn new(height: usize, width: usize, channels: usize) -> Self {
+        Self {
+            shapes: vec![Shape {
+                height,
+                width,
+                channels,
+            }],
+            layers: Vec::new(),
+        }
+    }
+
+    /// The tensor the network is given.
+    #[must_use]
+    pub fn input(&self) -> TensorId {
+        TensorId(0)
+    }
+
+    /// The shape of a tensor of this network.
+    #[must_use]
+    pub fn shape(&self, tensor: TensorId) -> Shape {
+        self.shapes[tensor.0]
+    }
+
+    /// Adds a convolution.
+    ///
+    /// # Errors
+    /// If the slices do not fit the shapes, the window does not fit the padded input, or the groups are neither 1 nor
+    /// depthwise.
+    pub fn conv(&mut self, input: TensorId, conv: &Conv<'_>) -> Result<TensorId, BuildError> {
+        let shape = self.shape(input);
+        let (kernel, stride) = (conv.kernel, conv.stride);
+        let (top, left, bottom, right) = conv.padding;
+        let depthwise =
+            conv.groups == shape.channels && conv.groups == conv.out_channels && conv.groups > 1;
+        if conv.groups != 1 && !depthwise {
+            return Err(BuildError::UnsupportedGroups(conv.groups));
+        }
+        if shape.is_empty() || conv.out_channels == 0 {
+            return Err(BuildError::InvalidShape("a dimension of a convolution"));
+        }
+        if kernel.0 * kernel.1 == 0 || stride.0 * stride.1 == 0 {
+            return Err(BuildError::InvalidShape("a convolution's kernel or stride"));
+        }
+        let height = (shape.height + top + bottom).checked_sub(kernel.0);
+        let width = (shape.width + left + right).checked_sub(kernel.1);
+        let (Some(height), Some(width)) = (height, width) else {
+            return Err(BuildError::InvalidShape("the output of a convolution"));
+        };
+        let in_channels = shape.channels / conv.groups;
+        let taps = kernel.0 * kernel.1;
+        let window = taps * in_channels;
+        expect_len("weights", conv.weights, conv.out_channels * window)?;
+        let bias = bias_or_zeros(conv.bias, conv.out_channels)?;
+        let mut weights = vec![0.0; conv.weights.len()];
+        for (out, filter) in conv.weights.chunks_exact(window).enumerate() {
+            for (channel, plane) in filter.chunks_exact(taps).enumerate() {
+                for (tap, value) in plane.iter().enumerate() {
+                    let index = if depthwise {
+                        tap * conv.out_channels + out
+                    } else {
+                        out * window + tap * in_channels + channel
+                    };
+                    weights[index] = *value;
+                }
+            }
+        }
+        let out = Shape {
+            height: height / stride.0 + 1,
+            width: width / stride.1 + 1,
+            channels: conv.out_channels,
+        };
+        Ok(self.push(
+            Layer::Conv {
+                input,
+                geometry: Geometry {
+                    kernel,
+                    stride,
+                    padding: (top, left),
+                },
+                depthwise,
+                weights,
+                bias,
+                activation: conv.activation,
+                residual: None,
+            },
+            out,
+        ))
+    }
+
+    /// Adds two tensors of the same shape, value by value.
+    ///
+    /// # Errors
+    /// If the shapes differ.
+    pub fn add(
+        &mut self,
+        a: TensorId,
+        b: TensorId,
+        activation: Activation,
+    ) -> Result<TensorId, BuildError> {
+        let shape = self.shape(a);
+        if shape != self.shape(b) {
+            return Err(BuildError::ShapeMismatch);
+        }
+        Ok(self.push(Layer::Add { a, b, activation }, shape))
+    }
+
+    /// Averages each channel over all pixels; the result has one row and one column.
+    pub fn global_average_pool(&mut self, input: TensorId) -> TensorId {
+        let channels = self.shape(input).channels;
+        self.push(Layer::GlobalAveragePool { input }, Shape::vector(channels))
+    }
+
+    /// A fully connected layer over the whole of `input`, flattened in the order channel, row, column (as ONNX does).
+    /// `weights` are `[outputs, inputs]`; `bias` has one value for each output, or is empty for zeros.
+    ///
+    /// # Errors
+    /// If the slices do not fit the shapes.
+    pub fn dense(
+        &mut self,
+        input: TensorId,
+        outputs: usize,
+        weights: &[f32],
+        bias: &[f32],
+    ) -> Result<TensorId, BuildError> {
+        let shape = self.shape(input);
+        let inputs = shape.len();
+        if inputs == 0 || outputs == 0 {
+            return Err(BuildError::InvalidShape("a dimension of a dense layer"));
+        }
+        expect_len("weights", weights, outputs * inputs)?;
+        let bias = bias_or_zeros(bias, outputs)?;
+        let pixels = shape.height * shape.width;
+        let mut ordered = Vec::with_capacity(weights.len());
+        for row in weights.chunks_exact(inputs) {
+            for pixel in 0..pixels {
+                ordered.extend(row[pixel..].iter().step_by(pixels));
+            }
+        }
+        Ok(self.push(
+            Layer::Dense {
+                input,
+                weights: ordered,
+                bias,
+            },
+            Shape::vector(outputs),
+        ))
+    }
+
+    /// Prepares the network that computes `output`: packs weights, fuses layers, and plans memory.
+    ///
+    /// # Errors
+    /// If `precision` is an integer one and a weight is NaN or infinite.
+    pub fn build(self, output: TensorId, precision: Precision) -> Result<Network, BuildError> {
+        plan::plan(self, output, precision)
+    }
+
+    fn push(&mut self, layer: Layer, shape: Shape) -> TensorId {
+        self.layers.push(layer);
+        self.shapes.push(shape);
+        TensorId(self.shapes.len() - 1)
+    }
+}
+
+fn expect_len(what: &'static str, values: &[f32], expected: usize) -> Result<(), BuildError> {
+    if values.len() == expected {
+        Ok(())
+    } else {
+        Err(BuildError::WrongLength {
+            what,
+            expected,
+            found: values.len(),
+        })
+    }
+}
+
+fn bias_or_zeros(bias: &[f32], len: usize) -> Result<Vec<f32>, BuildError> {
+    if bias.is_empty() {
+        return Ok(vec![0.0; len]);
+    }
+    expect_len("bias", bias, len)?;
+    Ok(bias.to_vec())
+}

@@ -1,0 +1,31 @@
+//! The layers that need no packing: addition, pooling.
+
+use crate::builder::Activation;
+use crate::simd::F32x4;
+
+/// Adds `other` to `values` and applies the activation.
+pub(crate) fn add_in_place(values: &mut [f32], other: &[f32], activation: Activation) {
+    let (low, high) = activation.range();
+    let (low, high) = (F32x4::splat(low), F32x4::splat(high));
+    let (quads, rest) = values.as_chunks_mut::<4>();
+    let (others, other_rest) = other.as_chunks::<4>();
+    for (value, other) in quads.iter_mut().zip(others) {
+        let sum = F32x4::load(value).add(F32x4::load(other));
+        sum.clip(low, high).store(value);
+    }
+    let sum = F32x4::from_partial(rest, 0.0).add(F32x4::from_partial(other_rest, 0.0));
+    sum.clip(low, high).to_partial(rest);
+}
+
+/// The mean of each channel over all pixels of `input`.
+pub(crate) fn average(input: &[f32], out: &mut [f32]) {
+    let channels = out.len();
+    out.fill(0.0);
+    for pixel in input.chunks_exact(channels) {
+        add_in_place(out, pixel, Activation::None);
+    }
+    let pixels = (input.len() / channels) as f32;
+    for value in out {
+        *value /= pixels;
+    }
+}

@@ -1,0 +1,28 @@
+//! A small inference engine for MobileNet-style image classifiers, written for WebAssembly SIMD under Cranelift.
+//!
+//! Describe the layers to a [`NetworkBuilder`], [`build`](NetworkBuilder::build) them for a [`Precision`], then
+//! [`run`](Network::run) images through the [`Network`] with one [`Arena`]. Everything is channels last (NHWC) with a
+//! batch of one, and nothing is allocated while a network runs.
+//!
+//! What it does to be fast is told in `NOTES.md`, with figures.
+
+mod builder;
+mod conv;
+mod dense;
+mod depthwise;
+mod gemm_f32;
+mod gemm_i8;
+mod layers;
+mod network;
+mod pack;
+mod plan;
+mod simd;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+mod tests;
+
+pub use builder::{Activation, BuildError, Conv, NetworkBuilder, Precision, TensorId};
+pub use network::{Arena, LayerTime, Network, Shape};

@@ -1,0 +1,447 @@
+//! Running a planned network.
+//!
+//! Steps that follow each other and pass large tensors form a segment. A segment runs strip by strip: the last step
+//! asks for a few rows, which asks the step before for the rows its windows reach, and so on. Tensors within a segment
+//! exist only as a ring of rows small enough for a level 2 cache.
+
+use std::ops::Range;
+
+use crate::conv::{Convolution, Scratch};
+use crate::dense::Dense;
+use crate::depthwise::Depthwise;
+use crate::layers;
+use crate::{Activation, Precision};
+
+/// Rows, columns and channels of a tensor, which is stored in that order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Values a pixel has.
+    pub channels: usize,
+}
+
+impl Shape {
+    /// How many values there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn vector(channels: usize) -> Self {
+        Self {
+            height: 1,
+            width: 1,
+            channels,
+        }
+    }
+
+    pub(crate) fn row_len(self) -> usize {
+        self.width * self.channels
+    }
+}
+
+/// A network ready to run: plain data, that may be copied with the memory it is in.
+#[derive(Debug)]
+pub struct Network {
+    pub(crate) precision: Precision,
+    pub(crate) input: Shape,
+    pub(crate) output: Buffer,
+    pub(crate) output_len: usize,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) segments: Vec<Segment>,
+    /// Floats of the arena.
+    pub(crate) floats: usize,
+    /// The most values a row has that a depthwise step reads.
+    pub(crate) zeros: usize,
+}
+
+/// Where a tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Buffer {
+    /// The slice that `run` was given.
+    Input,
+    /// A ring of rows in the arena: row `y` is at `y % rows`. A tensor kept whole has all its rows.
+    Arena { offset: usize, rows: usize },
+}
+
+/// One fused layer.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) kernel: Kernel,
+    pub(crate) input: Buffer,
+    pub(crate) input_shape: Shape,
+    pub(crate) output: Buffer,
+    pub(crate) output_shape: Shape,
+    /// For a convolution: how many input rows the first `n` output rows reach.
+    pub(crate) reach: Reach,
+    pub(crate) macs: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kernel {
+    Convolution {
+        convolution: Convolution,
+        residual: Option<Buffer>,
+    },
+    Depthwise(Depthwise),
+    Add {
+        other: Buffer,
+        activation: Activation,
+    },
+    Average,
+    Dense(Dense),
+}
+
+/// How output rows depend on input rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+}
+
+impl Reach {
+    /// How many rows of the input (which has `height`) must exist for the first `rows` of the output.
+    fn input_rows(self, rows: usize, height: usize) -> usize {
+        ((rows - 1) * self.stride + self.kernel)
+            .saturating_sub(self.padding)
+            .min(height)
+    }
+}
+
+/// Steps that run strip by strip.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) steps: Range<usize>,
+    /// Output rows of the last step that are made at a time.
+    pub(crate) strip: usize,
+}
+
+/// The memory a network works in. Made once, used for any number of runs of the same network.
+#[derive(Debug)]
+pub struct Arena {
+    floats: Vec<f32>,
+    zeros: Vec<f32>,
+    scratch: Scratch,
+    integers: Vec<[i16; 8]>,
+    /// For each step, how many output rows there are so far.
+    done: Vec<usize>,
+}
+
+impl Arena {
+    /// Its size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.floats)
+            + size_of_val(&*self.zeros)
+            + size_of_val(&*self.integers)
+            + self.scratch.bytes()
+    }
+}
+
+/// What one layer cost in a [`Network::profile`] run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerTime {
+    /// The kind of layer, with what was fused into it.
+    pub layer: &'static str,
+    /// What it reads.
+    pub input: Shape,
+    /// What it makes.
+    pub output: Shape,
+    /// Multiplications it is made of.
+    pub macs: u64,
+    /// How long it took, in the unit of the clock.
+    pub elapsed: u64,
+}
+
+/// Charges time to steps, if anybody asked.
+struct Profiler<'a> {
+    clock: &'a mut dyn FnMut() -> u64,
+    elapsed: Vec<u64>,
+}
+
+impl Network {
+    /// The shape of the image that [`Self::run`] takes.
+    #[must_use]
+    pub fn input_shape(&self) -> Shape {
+        self.input
+    }
+
+    /// How many values [`Self::run`] writes.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.output_len
+    }
+
+    /// The arithmetic it was built for.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Bytes of packed weights.
+    #[must_use]
+    pub fn weights_bytes(&self) -> usize {
+        let bytes = self.steps.iter().map(|step| match &step.kernel {
+            Kernel::Convolution { convolution, .. } => convolution.weights_bytes(),
+            Kernel::Depthwise(depthwise) => depthwise.weights_bytes(),
+            Kernel::Dense(dense) => dense.weights_bytes(),
+            Kernel::Add { .. } | Kernel::Average => 0,
+        });
+        bytes.sum()
+    }
+
+    /// Multiplications of one run.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.steps.iter().map(|step| step.macs).sum()
+    }
+
+    /// Memory to run in.
+    #[must_use]
+    pub fn arena(&self) -> Arena {
+        let mut arena = Arena {
+            floats: vec![0.0; self.floats],
+            zeros: vec![0.0; self.zeros],
+            scratch: Scratch::default(),
+            integers: Vec::new(),
+            done: vec![0; self.steps.len()],
+        };
+        for step in &self.steps {
+            match &step.kernel {
+                Kernel::Convolution { convolution, .. } => convolution.reserve(&mut arena.scratch),
+                Kernel::Dense(dense) => {
+                    let len = arena.integers.len().max(dense.scratch_len());
+                    arena.integers.resize(len, [0; 8]);
+                }
+                _ => {}
+            }
+        }
+        arena
+    }
+
+    /// Computes the output for an image: `input` has rows, columns, channels in that order (NHWC with N = 1).
+    ///
+    /// # Panics
+    /// If `input` or `output` has another length than [`Self::input_shape`] and [`Self::output_len`] say, or the arena
+    /// is that of another network.
+    pub fn run(&self, arena: &mut Arena, input: &[f32], output: &mut [f32]) {
+        self.run_with(arena, input, output, None);
+    }
+
+    /// Runs once, and tells what each layer cost by a clock that only goes forward. `run` has the same panics.
+    pub fn profile(
+        &self,
+        arena: &mut Arena,
+        input: &[f32],
+        output: &mut [f32],
+        clock: &mut dyn FnMut() -> u64,
+    ) -> Vec<LayerTime> {
+        let mut profiler = Profiler {
+            clock,
+            elapsed: vec![0; self.steps.len()],
+        };
+        self.run_with(arena, input, output, Some(&mut profiler));
+        let times = self.steps.iter().zip(profiler.elapsed);
+        times
+            .map(|(step, elapsed)| LayerTime {
+                layer: step.name(),
+                input: step.input_shape,
+                output: step.output_shape,
+                macs: step.macs,
+                elapsed,
+            })
+            .collect()
+    }
+
+    fn run_with(
+        &self,
+        arena: &mut Arena,
+        input: &[f32],
+        output: &mut [f32],
+        mut profiler: Option<&mut Profiler<'_>>,
+    ) {
+        assert_eq!(input.len(), self.input.len(), "length of the input");
+        assert_eq!(output.len(), self.output_len, "length of the output");
+        assert_eq!(arena.floats.len(), self.floats, "the network of the arena");
+        arena.done.fill(0);
+        for segment in &self.segments {
+            let Some(last) = segment.steps.clone().last() else {
+                continue;
+            };
+            let height = self.steps[last].output_shape.height;
+            for rows in (0..height).step_by(segment.strip) {
+                let end = (rows + segment.strip).min(height);
+                self.ensure(segment, last, end, arena, input, &mut profiler);
+            }
+        }
+        match self.output {
+            Buffer::Input => output.copy_from_slice(input),
+            Buffer::Arena { offset, .. } => {
+                output.copy_from_slice(&arena.floats[offset..offset + self.output_len]);
+            }
+        }
+    }
+
+    /// Makes the first `rows` rows of a step's output exist.
+    fn ensure(
+        &self,
+        segment: &Segment,
+        index: usize,
+        rows: usize,
+        arena: &mut Arena,
+        input: &[f32],
+        profiler: &mut Option<&mut Profiler<'_>>,
+    ) {
+        let step = &self.steps[index];
+        let mut from = arena.done[index];
+        if from >= rows {
+            return;
+        }
+        if index > segment.steps.start {
+            let needed = step.reach.input_rows(rows, step.input_shape.height);
+            self.ensure(segment, index - 1, needed, arena, input, profiler);
+        }
+        let start = profiler.as_mut().map(|profiler| (profiler.clock)());
+        // The rows of a ring are contiguous only up to its end.
+        let ring = match step.output {
+            Buffer::Arena { rows, .. } => rows,
+            Buffer::Input => step.output_shape.height,
+        };
+        while from < rows {
+            let end = rows.min((from / ring + 1) * ring);
+            step.run(from..end, arena, input);
+            from = end;
+        }
+        arena.done[index] = rows;
+        if let (Some(profiler), Some(start)) = (profiler, start) {
+            profiler.elapsed[index] += (profiler.clock)().saturating_sub(start);
+        }
+    }
+}
+
+impl Step {
+    fn name(&self) -> &'static str {
+        match &self.kernel {
+            Kernel::Convolution { residual, .. } => match (self.reach.kernel, residual) {
+                (1, None) => "conv 1x1",
+                (1, Some(_)) => "conv 1x1 + add",
+                (_, None) => "conv",
+                (_, Some(_)) => "conv + add",
+            },
+            Kernel::Depthwise(_) => "depthwise",
+            Kernel::Add { .. } => "add",
+            Kernel::Average => "average pool",
+            Kernel::Dense(_) => "dense",
+        }
+    }
+
+    /// Computes output rows that are contiguous in the output's ring.
+    fn run(&self, rows: Range<usize>, arena: &mut Arena, input: &[f32]) {
+        let floats = &mut arena.floats[..];
+        let row_len = self.output_shape.row_len();
+        let target = self.output.place(rows.start, row_len, rows.len() * row_len);
+        let source = self.input.whole(self.input_shape);
+        match &self.kernel {
+            Kernel::Convolution {
+                convolution,
+                residual,
+            } => {
+                let width = self.output_shape.width;
+                let channels = self.output_shape.channels;
+                let total = rows.len() * width;
+                for done in (0..total).step_by(convolution.chunk()) {
+                    let pixels = convolution.chunk().min(total - done);
+                    let first = rows.start * width + done;
+                    let values = source.clone().map_or(input, |source| &floats[source]);
+                    convolution.pack(values, first, pixels, &mut arena.scratch);
+                    let start = target.start + done * channels;
+                    let target = start..start + pixels * channels;
+                    let from = first * channels..(first + pixels) * channels;
+                    match residual {
+                        None => {
+                            let out = &mut floats[target];
+                            convolution.multiply(&arena.scratch, pixels, None, out);
+                        }
+                        Some(Buffer::Input) => {
+                            let (residual, out) = (Some(&input[from]), &mut floats[target]);
+                            convolution.multiply(&arena.scratch, pixels, residual, out);
+                        }
+                        Some(Buffer::Arena { offset, .. }) => {
+                            let from = offset + from.start..offset + from.end;
+                            let (residual, out) = read_and_write(floats, input, Some(from), target);
+                            convolution.multiply(&arena.scratch, pixels, Some(residual), out);
+                        }
+                    }
+                }
+            }
+            Kernel::Depthwise(depthwise) => {
+                let (values, out) = read_and_write(floats, input, source, target);
+                depthwise.run(values, rows, &arena.zeros, out);
+            }
+            Kernel::Add { other, activation } => {
+                let (values, out) = read_and_write(floats, input, source, target.clone());
+                out.copy_from_slice(values);
+                let other = other.whole(self.output_shape);
+                let (values, out) = read_and_write(floats, input, other, target);
+                layers::add_in_place(out, values, *activation);
+            }
+            Kernel::Average => {
+                let (values, out) = read_and_write(floats, input, source, target);
+                layers::average(values, out);
+            }
+            Kernel::Dense(dense) => {
+                let (values, out) = read_and_write(floats, input, source, target);
+                dense.run(values, &mut arena.integers, out);
+            }
+        }
+    }
+}
+
+impl Buffer {
+    /// The part of the arena that holds the tensor, or its ring; nothing for the input of the network.
+    fn whole(self, shape: Shape) -> Option<Range<usize>> {
+        match self {
+            Self::Input => None,
+            Self::Arena { offset, rows } => Some(offset..offset + rows * shape.row_len()),
+        }
+    }
+
+    /// Where `len` values from the start of row `y` on are.
+    fn place(self, y: usize, row_len: usize, len: usize) -> Range<usize> {
+        match self {
+            Self::Input => 0..0,
+            Self::Arena { offset, rows } => {
+                let start = offset + y % rows * row_len;
+                start..start + len
+            }
+        }
+    }
+}
+
+/// Two parts of the arena, or the input and one part.
+fn read_and_write<'a>(
+    floats: &'a mut [f32],
+    input: &'a [f32],
+    read: Option<Range<usize>>,
+    write: Range<usize>,
+) -> (&'a [f32], &'a mut [f32]) {
+    match read {
+        None => (input, &mut floats[write]),
+        Some(read) => {
+            let [read, write] = floats
+                .get_disjoint_mut([read, write])
+                .expect("the plan keeps tensors that are alive together apart");
+            (read, write)
+        }
+    }
+}

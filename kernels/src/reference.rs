@@ -1,0 +1,98 @@
+//! Plain loops that say what the kernels should compute.
+
+use crate::{Activation, Conv, Shape};
+
+pub(crate) fn activate(value: f32, activation: Activation) -> f32 {
+    let (low, high) = activation.range();
+    let value = if value < low { low } else { value };
+    if high < value { high } else { value }
+}
+
+/// `input` is NHWC, and so is the result.
+pub(crate) fn conv(input: &[f32], shape: Shape, conv: &Conv<'_>) -> (Vec<f32>, Shape) {
+    let (top, left, bottom, right) = conv.padding;
+    let (kh, kw) = conv.kernel;
+    let out = Shape {
+        height: (shape.height + top + bottom - kh) / conv.stride.0 + 1,
+        width: (shape.width + left + right - kw) / conv.stride.1 + 1,
+        channels: conv.out_channels,
+    };
+    let in_group = shape.channels / conv.groups;
+    let out_group = conv.out_channels / conv.groups;
+    let mut result = Vec::with_capacity(out.len());
+    for y in 0..out.height {
+        for x in 0..out.width {
+            for channel in 0..out.channels {
+                let mut sum = f64::from(conv.bias.get(channel).copied().unwrap_or(0.0));
+                for c in 0..in_group {
+                    for ky in 0..kh {
+                        for kx in 0..kw {
+                            let row = (y * conv.stride.0 + ky).wrapping_sub(top);
+                            let column = (x * conv.stride.1 + kx).wrapping_sub(left);
+                            if row >= shape.height || column >= shape.width {
+                                continue;
+                            }
+                            let from = channel / out_group * in_group + c;
+                            let value = input[(row * shape.width + column) * shape.channels + from];
+                            let weight =
+                                conv.weights[((channel * in_group + c) * kh + ky) * kw + kx];
+                            sum += f64::from(value) * f64::from(weight);
+                        }
+                    }
+                }
+                result.push(activate(sum as f32, conv.activation));
+            }
+        }
+    }
+    (result, out)
+}
+
+pub(crate) fn add(a: &[f32], b: &[f32], activation: Activation) -> Vec<f32> {
+    let sums = a.iter().zip(b).map(|(a, b)| activate(a + b, activation));
+    sums.collect()
+}
+
+pub(crate) fn average(input: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = input.len() / channels;
+    (0..channels)
+        .map(|channel| {
+            let values = input.iter().skip(channel).step_by(channels);
+            (values.map(|&value| f64::from(value)).sum::<f64>() / pixels as f64) as f32
+        })
+        .collect()
+}
+
+/// `input` is NHWC, `weights` are `[out][channel][row][column]`.
+pub(crate) fn dense(input: &[f32], shape: Shape, weights: &[f32], bias: &[f32]) -> Vec<f32> {
+    let pixels = shape.height * shape.width;
+    let row = |row: &[f32]| -> f64 {
+        let products = input.iter().enumerate().map(|(index, &value)| {
+            let (pixel, channel) = (index / shape.channels, index % shape.channels);
+            f64::from(value) * f64::from(row[channel * pixels + pixel])
+        });
+        products.sum()
+    };
+    weights
+        .chunks_exact(shape.len())
+        .zip(bias)
+        .map(|(weights, bias)| (row(weights) + f64::from(*bias)) as f32)
+        .collect()
+}
+
+/// Pseudo-random numbers that are the same everywhere.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// Uniform in -1.0..1.0.
+    pub(crate) fn value(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    pub(crate) fn values(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.value()).collect()
+    }
+}

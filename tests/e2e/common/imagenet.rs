@@ -1,0 +1,48 @@
+//! The real ImageNet MobileNetV2, baked once for all tests.
+
+use super::{pinhole, run, shared};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The component with real weights.
+pub struct ImageNet {
+    /// The component.
+    pub wasm: PathBuf,
+    /// The same, precompiled.
+    pub cwasm: PathBuf,
+    /// The photographs, and what ONNX Runtime says of them.
+    pub images: PathBuf,
+}
+
+/// None, said aloud, where the weights are not there.
+pub fn imagenet() -> Option<&'static ImageNet> {
+    static BAKED: OnceLock<Option<ImageNet>> = OnceLock::new();
+    let (models, images) = (shared("models")?, shared("images")?);
+    BAKED.get_or_init(|| Some(bake(&models, images))).as_ref()
+}
+
+fn bake(models: &Path, images: PathBuf) -> ImageNet {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("imagenet");
+    std::fs::create_dir_all(&folder).unwrap();
+    let wasm = folder.join("imagenet.wasm");
+    let ended = run(
+        pinhole()
+            .arg("bake")
+            .args([
+                Path::new("--model"),
+                &models.join("mobilenetv2-imagenet.onnx"),
+            ])
+            .args([Path::new("--labels"), &models.join("imagenet-labels.txt")])
+            .args([Path::new("-o"), &wasm])
+            .arg("--precompile"),
+        b"",
+    );
+    ended.ok();
+    let cwasm = folder.join("imagenet.cwasm");
+    assert!(wasm.is_file() && cwasm.is_file());
+    ImageNet {
+        wasm,
+        cwasm,
+        images,
+    }
+}

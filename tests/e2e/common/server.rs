@@ -1,0 +1,292 @@
+//! A real `pinhole serve` on a port of its own, and a real HTTP client.
+
+use super::{pinhole, wait};
+use pinhole_report::{Answer, Refusal};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A running service. It ends with the test.
+pub struct Server {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    /// How it is asked.
+    pub client: Client,
+}
+
+impl Server {
+    /// Starts a service with the default model.
+    pub fn start(options: &[&str]) -> Self {
+        Self::of(&super::dist("guest.cwasm"), options)
+    }
+
+    /// Starts a service with this component, and waits until it is ready.
+    pub fn of(component: &Path, options: &[&str]) -> Self {
+        let mut child = pinhole()
+            .args(["serve", "--listen", "127.0.0.1:0", "--component"])
+            .arg(component)
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (log, lines) = follow(child.stderr.take().unwrap());
+        let address = wait("the line that says where it listens", 60, || {
+            let line = lines.recv_timeout(Duration::from_millis(100)).ok();
+            let ended = child.try_wait().unwrap();
+            assert!(
+                ended.is_none() || line.is_some(),
+                "it ended with {ended:?}: {}",
+                log.lock().unwrap()
+            );
+            let line = line?;
+            let (_, address) = line.split_once("listening on http://")?;
+            Some(
+                address
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end_matches(['.', '/'])
+                    .to_string(),
+            )
+        });
+        let client = Client::new(&address);
+        let server = Self { child, log, client };
+        wait("readiness", 60, || {
+            (server.client.get("/health").status == 200).then_some(())
+        });
+        server
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks it to end, as an operator does.
+    pub fn terminate(&self) {
+        let ended = super::run(
+            std::process::Command::new("kill").args(["-TERM", &self.pid().to_string()]),
+            b"",
+        );
+        ended.ok();
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait("its end", 30, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("The service's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Reads a log while it is written, so that the pipe never fills.
+fn follow(stderr: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<String>) {
+    let log = Arc::new(Mutex::new(String::new()));
+    let (sender, lines) = channel();
+    let copy = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = copy.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+            let _ = sender.send(line);
+        }
+    });
+    (log, lines)
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Reply {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The answer, of a request that must have been answered.
+    #[track_caller]
+    pub fn answer(&self) -> Answer {
+        assert_eq!(self.status, 200, "{}", self.body);
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// Fails unless the request was refused with this status and code, in one sentence. Returns the sentence.
+    #[track_caller]
+    pub fn refusal(&self, status: u16, code: &str) -> String {
+        assert_eq!(self.status, status, "{}", self.body);
+        let refusal: Refusal = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(refusal.code, code, "{}", refusal.error);
+        let sentence = refusal.error;
+        assert!(
+            sentence.starts_with(char::is_uppercase) && sentence.ends_with('.'),
+            "{sentence}"
+        );
+        assert!(
+            !sentence.contains('\n') && !sentence.contains(".rs"),
+            "{sentence}"
+        );
+        sentence
+    }
+}
+
+/// Asks one service.
+pub struct Client {
+    agent: ureq::Agent,
+    /// `host:port`.
+    pub address: String,
+}
+
+impl Client {
+    /// Of a service that listens here.
+    pub fn new(address: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .proxy(None)
+            .build();
+        Self {
+            agent: config.into(),
+            address: address.to_string(),
+        }
+    }
+
+    /// `GET`.
+    pub fn get(&self, path: &str) -> Reply {
+        self.try_get(path).unwrap()
+    }
+
+    /// `GET`, of a service that may not be there yet.
+    pub fn try_get(&self, path: &str) -> Result<Reply, ureq::Error> {
+        self.agent.get(self.url(path)).call().map(reply)
+    }
+
+    /// `POST` of a body of this type.
+    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Reply {
+        reply(
+            self.agent
+                .post(self.url(path))
+                .header("content-type", content_type)
+                .send(body)
+                .unwrap(),
+        )
+    }
+
+    /// `POST` with one more header.
+    pub fn post_with(&self, path: &str, (name, value): (&str, &str), body: &[u8]) -> Reply {
+        let request = self
+            .agent
+            .post(self.url(path))
+            .header("content-type", "application/octet-stream");
+        reply(request.header(name, value).send(body).unwrap())
+    }
+
+    /// `POST /predict` of an image as it is.
+    pub fn predict(&self, image: &[u8]) -> Reply {
+        self.post("/predict", "application/octet-stream", image)
+    }
+
+    /// `POST /predict` of a form with one file, as `curl -F field=@name` sends it.
+    pub fn predict_form(&self, field: &str, name: &str, image: &[u8]) -> Reply {
+        let (content_type, body) = form(field, name, image);
+        self.post("/predict", &content_type, &body)
+    }
+
+    /// Sends bytes as they are, closes its own side if asked to, and returns what comes back until the service closes.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // A service that has refused a request early may have closed already.
+        let _ = stream.write_all(bytes);
+        read_all(&mut stream)
+    }
+
+    /// A bare connection, for what no HTTP client would do.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// All that comes until the other side closes, however it does that.
+pub fn read_all(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(length) = stream.read(&mut buffer) {
+        if length == 0 {
+            break;
+        }
+        all.extend_from_slice(&buffer[..length]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// The content type and the body of a form with one file.
+pub fn form(field: &str, name: &str, file: &[u8]) -> (String, Vec<u8>) {
+    let boundary = "------------------------d74496d66958873e";
+    let mut body = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\nContent-Type: image/jpeg\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend_from_slice(file);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+fn reply(mut response: ureq::http::Response<ureq::Body>) -> Reply {
+    Reply {
+        status: response.status().as_u16(),
+        headers: response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    value.to_str().unwrap_or_default().to_string(),
+                )
+            })
+            .collect(),
+        body: response.body_mut().read_to_string().unwrap(),
+    }
+}

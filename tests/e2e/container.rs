@@ -1,0 +1,231 @@
+//! The scratch image, in a real Docker: what is in it, how it runs, how it ends.
+
+use crate::common::server::Client;
+use crate::common::{
+    Ended, answer, assert_same, dist, in_ci, pictures, pinhole, run, say, skipped, wait,
+};
+use std::process::Command;
+use std::time::Instant;
+
+const IMAGE: &str = "pinhole";
+
+/// The Docker client, or none, said aloud, where there is no Docker. In CI there must be.
+fn docker() -> Option<impl Fn(&[&str]) -> Ended> {
+    let client = std::env::var_os("DOCKER").unwrap_or_else(|| "docker".into());
+    let docker = move |arguments: &[&str]| run(Command::new(&client).args(arguments), b"");
+    let reachable = std::env::var_os("PATH").is_some()
+        && Command::new(std::env::var_os("DOCKER").unwrap_or_else(|| "docker".into()))
+            .args(["version", "--format", "{{.Server.Version}}"])
+            .output()
+            .is_ok_and(|output| output.status.success());
+    if !reachable {
+        assert!(
+            !in_ci(),
+            "no Docker answers, and in CI one must: see `docker info`"
+        );
+        skipped("no Docker answers");
+        return None;
+    }
+    let image = docker(&["image", "inspect", IMAGE, "--format", "{{.Id}}"]);
+    assert_eq!(
+        image.code,
+        Some(0),
+        "there is no image {IMAGE}: run `cargo xtask image`"
+    );
+    Some(docker)
+}
+
+/// A running container. It is gone when this is.
+struct Container<'a> {
+    docker: &'a dyn Fn(&[&str]) -> Ended,
+    id: String,
+    client: Client,
+}
+
+impl<'a> Container<'a> {
+    /// Starts the image as an orchestrator would: read-only, without any capability.
+    fn start(docker: &'a dyn Fn(&[&str]) -> Ended) -> Self {
+        let id = docker(&[
+            "run",
+            "--detach",
+            "--read-only",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+            "--publish",
+            "127.0.0.1::8000",
+            IMAGE,
+        ])
+        .ok();
+        let id = id.trim().to_string();
+        let mut container = Self {
+            docker,
+            id,
+            client: Client::new(""),
+        };
+        let address = (container.docker)(&["port", &container.id, "8000/tcp"]).ok();
+        container.client = Client::new(address.lines().next().unwrap().trim());
+        container
+    }
+
+    fn inspect(&self, what: &str) -> String {
+        (self.docker)(&["inspect", &self.id, "--format", what])
+            .ok()
+            .trim()
+            .to_string()
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Ended { stdout, stderr, .. } = (self.docker)(&["logs", &self.id]);
+            eprintln!("The container's log:\n{stdout}{stderr}");
+        }
+        (self.docker)(&["rm", "--force", "--volumes", &self.id]);
+    }
+}
+
+#[test]
+fn the_container_answers_like_the_host_and_ends_well() {
+    let Some(docker) = docker() else { return };
+    let start = Instant::now();
+    let container = Container::start(&docker);
+    wait("the first answer", 10, || {
+        container
+            .client
+            .try_get("/health")
+            .is_ok_and(|reply| reply.status == 200)
+            .then_some(())
+    });
+    let ready = start.elapsed();
+    wait("the health check", 10, || {
+        (container.inspect("{{.State.Health.Status}}") == "healthy").then_some(())
+    });
+    let healthy = start.elapsed();
+    say(&format!(
+        "the container is ready after {} ms, and healthy after {} ms",
+        ready.as_millis(),
+        healthy.as_millis()
+    ));
+    assert!(
+        healthy.as_secs_f64() < 2.0,
+        "healthy only after {healthy:?}"
+    );
+
+    let image = pictures::jpeg(&pictures::scene(500, 375));
+    let expected =
+        answer(&run(pinhole().args(["classify", "--json", "-"]), &image).ok()).predictions;
+    assert_same(
+        &container
+            .client
+            .predict_form("image", "cat.jpg", &image)
+            .answer()
+            .predictions,
+        &expected,
+    );
+    container
+        .client
+        .predict(b"not a picture")
+        .refusal(415, "unsupported-format");
+    assert_same(
+        &container.client.predict(&image).answer().predictions,
+        &expected,
+    );
+
+    assert_unprivileged(&container.inspect("{{.State.Pid}}"));
+    docker(&["stop", "--time", "20", &container.id]).ok();
+    assert_eq!(
+        container.inspect("{{.State.ExitCode}} {{.State.OOMKilled}}"),
+        "0 false"
+    );
+}
+
+/// Nobody's user, no capability: as the kernel sees it, where this is the same machine's.
+fn assert_unprivileged(pid: &str) {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return skipped("the container's process is on another machine");
+    };
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace()
+            .skip(1)
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(field("Uid:"), ["65532"; 4]);
+    assert_eq!(field("Gid:"), ["65532"; 4]);
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(field(set), ["0000000000000000"]);
+    }
+}
+
+#[test]
+fn the_image_holds_two_files_and_no_shell() {
+    let Some(docker) = docker() else { return };
+    let inspect = |what: &str| {
+        docker(&["image", "inspect", IMAGE, "--format", what])
+            .ok()
+            .trim()
+            .to_string()
+    };
+    let size: u64 = inspect("{{.Size}}").parse().unwrap();
+    say(&format!("the image takes {:.1} MB", size as f64 / 1e6));
+    assert_eq!(inspect("{{.Config.User}}"), "65532:65532");
+    assert_eq!(inspect("{{.Config.StopSignal}}"), "SIGTERM");
+    assert_eq!(
+        inspect("{{json .Config.ExposedPorts}}"),
+        r#"{"8000/tcp":{}}"#
+    );
+    assert_eq!(
+        inspect("{{json .Config.Entrypoint}}{{json .Config.Cmd}}"),
+        r#"["/pinhole"]["serve"]"#
+    );
+    assert_eq!(
+        inspect("{{json .Config.Healthcheck.Test}}"),
+        r#"["CMD","/pinhole","healthcheck"]"#
+    );
+    assert_eq!(
+        inspect(r#"{{index .Config.Labels "org.opencontainers.image.licenses"}}"#),
+        "Apache-2.0 OR MIT"
+    );
+
+    let shipped = ["pinhole", "guest.cwasm"].map(|name| {
+        std::fs::metadata(dist(&format!("image/{name}")))
+            .unwrap()
+            .len()
+    });
+    assert_eq!(
+        size,
+        shipped.iter().sum::<u64>(),
+        "the image holds something else than the two files"
+    );
+    for shell in ["/bin/sh", "/bin/bash", "/busybox/sh"] {
+        let ended = docker(&["run", "--rm", "--entrypoint", shell, IMAGE, "-c", "true"]);
+        assert_eq!(ended.code, Some(127), "{shell}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_image_is_a_command_line_too() {
+    let Some(docker) = docker() else { return };
+    let help = docker(&[
+        "run",
+        "--rm",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        IMAGE,
+        "--help",
+    ])
+    .ok();
+    assert!(
+        help.contains("classify") && !help.contains("bake"),
+        "{help}"
+    );
+    let ended = docker(&["run", "--rm", IMAGE, "serve", "--listen", "nonsense"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let ended = docker(&["run", "--rm", IMAGE, "healthcheck"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests, on what `cargo xtask build` and `cargo xtask image` left in `dist/`: a file an aspect.
+//!
+//! Tests on real weights and photographs read the folder `../shared` beside the repository, and say that they are skipped
+//! where it is not there. Nothing sleeps to wait: everything polls with a deadline.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![cfg(unix)]
+
+mod bake;
+mod command_line;
+mod common;
+mod container;
+mod corpora;
+mod golden;
+mod http;
+mod instance;
+mod load;

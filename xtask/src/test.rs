@@ -1,0 +1,74 @@
+//! `cargo xtask test`: unit tests, and end-to-end tests on the real artifacts.
+
+use crate::workspace::{Workspace, on_path, run, say, try_output};
+use crate::{build, docker, image};
+use anyhow::Result;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The stock Wasmtime that the component is tried under: the same version as the host embeds.
+const WASMTIME: &str = "48.0.8";
+
+/// Builds everything, then runs the tests. Arguments go to `cargo test`.
+pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    build::build(workspace)?;
+    let mut tests = workspace.cargo(&["test", "--locked", "--workspace"]);
+    match docker::find() {
+        Ok(client) => {
+            image::files(workspace)?;
+            image::assemble(workspace, &client, "pinhole")?;
+            tests.env("DOCKER", client);
+        }
+        // The tests say themselves what they skip, and fail in CI.
+        Err(sentence) => say(&format!("no image is built. {sentence}")),
+    }
+    tests.env("PINHOLE_WASMTIME", wasmtime(workspace)?);
+    run(tests.args(arguments))
+}
+
+/// Finds the stock Wasmtime, or installs it below the target folder, where the next run finds it.
+fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
+    let tools = workspace.target.join("tools");
+    let installed = tools
+        .join("bin")
+        .join(format!("wasmtime{}", std::env::consts::EXE_SUFFIX));
+    let named = std::env::var_os("PINHOLE_WASMTIME").map(PathBuf::from);
+    let found = named
+        .into_iter()
+        .chain(on_path("wasmtime"))
+        .chain([installed.clone()])
+        .find(|file| is_right(file));
+    if let Some(file) = found {
+        return Ok(file);
+    }
+    say(&format!(
+        "installing wasmtime {WASMTIME} for the tests: some minutes, once"
+    ));
+    run(workspace
+        .cargo(&[
+            "install",
+            "wasmtime-cli",
+            "--version",
+            WASMTIME,
+            "--locked",
+            "--no-default-features",
+        ])
+        .args([
+            "--features",
+            "run,compile,cranelift,parallel-compilation,component-model,wat",
+            "--root",
+        ])
+        .arg(&tools)
+        // A folder of its own would be built from nothing; cargo keeps this one apart by profile.
+        .arg("--target-dir")
+        .arg(tools.join("build")))?;
+    // What was left from building it is larger than all the rest.
+    let _ = std::fs::remove_dir_all(tools.join("build"));
+    Ok(installed)
+}
+
+fn is_right(file: &Path) -> bool {
+    try_output(Command::new(file).arg("--version"))
+        .is_some_and(|version| version.split_whitespace().nth(1) == Some(WASMTIME))
+}
