@@ -54,12 +54,18 @@ pub fn run() -> ExitCode {
         let outcome = classify(path, options.top_k);
         failed |= outcome.is_err();
         match &outcome {
-            _ if options.json => print(&format!("{}\n", pinhole_report::json_line(&name, &outcome))),
+            _ if options.json => {
+                print(&format!("{}\n", pinhole_report::json_line(&name, &outcome)))
+            }
             Ok(answer) => print(&pinhole_report::text(&name, answer)),
             Err(refusal) => eprintln!("{name}: {}", refusal.error),
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Prints, and ends quietly where the reader has gone (as `head` does), instead of panicking.
@@ -70,7 +76,11 @@ fn print(text: &str) {
 }
 
 fn parse() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options { top_k: 5, json: false, images: Vec::new() };
+    let mut options = Options {
+        top_k: 5,
+        json: false,
+        images: Vec::new(),
+    };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -104,7 +114,10 @@ fn classify(path: &std::path::Path, top_k: u32) -> Outcome {
     let answer = model.classify(&bytes, top_k).map_err(refuse)?;
     let milliseconds = |duration| pinhole_report::milliseconds(nanoseconds(duration));
     Ok(Answer {
-        model: Model { name: model.name.clone(), version: model.version.clone() },
+        model: Model {
+            name: model.name.clone(),
+            version: model.version.clone(),
+        },
         predictions: answer
             .predictions
             .into_iter()

@@ -1,10 +1,15 @@
 //! The contract's exports: WIT types to the stages' types and back.
 
 use crate::bindings::exports::pinhole::vision::{classify as wit, setup};
+#[cfg(feature = "tract")]
 use pinhole_guest::Precision;
 use pinhole_guest::alloc::zero_freed_memory;
+use pinhole_guest::compiled;
 use pinhole_guest::error::ClassifyError;
-use pinhole_guest::model::{Classification, Model, ModelConfig};
+use pinhole_guest::infer::ElementType;
+#[cfg(feature = "tract")]
+use pinhole_guest::load::ModelConfig;
+use pinhole_guest::model::{Classification, Model};
 use pinhole_guest::preprocess::{Colour, Interpolation, Layout};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,7 +20,9 @@ static MODEL: OnceLock<Model> = OnceLock::new();
 /// The model, or the error of a component that was never baked.
 pub fn model() -> Result<&'static Model, ClassifyError> {
     MODEL.get().ok_or_else(|| {
-        ClassifyError::Inference("No model is in this component: bake one in with `pinhole bake`.".into())
+        ClassifyError::Inference(
+            "No model is in this component: bake one in with `pinhole bake`.".into(),
+        )
     })
 }
 
@@ -39,16 +46,37 @@ impl wit::Guest for Component {
 impl setup::Guest for Component {
     fn load(file: Vec<u8>, config: setup::Config) -> Result<(), String> {
         if MODEL.get().is_some() {
-            return Err("A model is in this component already: bake into one that has none.".into());
+            return Err(
+                "A model is in this component already: bake into one that has none.".into(),
+            );
         }
         zero_freed_memory(true);
-        let loaded = Model::load(&file, config.into());
+        let loaded = if compiled::is_compiled(&file) {
+            compiled::load(&file)
+        } else {
+            from_onnx(&file, config)
+        };
         drop(file);
         zero_freed_memory(false);
         let model = loaded?;
         MODEL.get_or_init(|| model);
         Ok(())
     }
+
+    fn compile(file: Vec<u8>, config: setup::Config) -> Result<Option<Vec<u8>>, String> {
+        compiled::compile(from_onnx(&file, config)?)
+    }
+}
+
+#[cfg(not(feature = "tract"))]
+fn from_onnx(file: &[u8], _config: setup::Config) -> Result<Model, String> {
+    // Says that only compiled models can be loaded.
+    compiled::load(file)
+}
+
+#[cfg(feature = "tract")]
+fn from_onnx(file: &[u8], config: setup::Config) -> Result<Model, String> {
+    pinhole_guest::load::load(file, config.into())
 }
 
 impl From<ClassifyError> for wit::ClassifyError {
@@ -97,12 +125,12 @@ impl From<&Model> for wit::ModelInfo {
             version: model.version.clone(),
             sha256: model.sha256.clone(),
             input: wit::TensorInfo {
-                name: model.input.clone(),
-                shape: model.network.shape().map(|size| size as u32).to_vec(),
-                element_type: match model.network.element_bytes() {
-                    1 => wit::ElementType::Uint8,
-                    2 => wit::ElementType::Float16,
-                    _ => wit::ElementType::Float32,
+                name: model.network.input.name.clone(),
+                shape: model.network.input.shape.map(|size| size as u32).to_vec(),
+                element_type: match model.network.input.element_type {
+                    ElementType::Float32 => wit::ElementType::Float32,
+                    ElementType::Float16 => wit::ElementType::Float16,
+                    ElementType::Uint8 => wit::ElementType::Uint8,
                 },
             },
             labels: model.labels.clone(),
@@ -131,6 +159,7 @@ impl From<&Model> for wit::ModelInfo {
     }
 }
 
+#[cfg(feature = "tract")]
 impl From<setup::Config> for ModelConfig {
     fn from(config: setup::Config) -> Self {
         Self {
@@ -139,11 +168,13 @@ impl From<setup::Config> for ModelConfig {
             labels: config.labels,
             resize: config.resize,
             crop: config.crop,
-            interpolation: config.interpolation.map(|interpolation| match interpolation {
-                wit::Interpolation::Nearest => Interpolation::Nearest,
-                wit::Interpolation::Bilinear => Interpolation::Bilinear,
-                wit::Interpolation::Bicubic => Interpolation::Bicubic,
-            }),
+            interpolation: config
+                .interpolation
+                .map(|interpolation| match interpolation {
+                    wit::Interpolation::Nearest => Interpolation::Nearest,
+                    wit::Interpolation::Bilinear => Interpolation::Bilinear,
+                    wit::Interpolation::Bicubic => Interpolation::Bicubic,
+                }),
             mean: config.mean,
             std: config.std,
             layout: config.layout.map(|layout| match layout {

@@ -20,7 +20,10 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> 
         ImageFormat::Jpeg => jpeg::decode(bytes, max_pixels)?,
         ImageFormat::Png => {
             let limits = limits(max_pixels);
-            read(PngDecoder::with_limits(Cursor::new(bytes), limits), max_pixels)?
+            read(
+                PngDecoder::with_limits(Cursor::new(bytes), limits),
+                max_pixels,
+            )?
         }
         ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)), max_pixels)?,
         ImageFormat::Gif => read(GifDecoder::new(Cursor::new(bytes)), max_pixels)?,
@@ -143,11 +146,16 @@ mod tests {
     fn every_format_gives_its_pixels() {
         let image = RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8 * 50, y as u8 * 80, 7]));
         for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP] {
-            assert_eq!(decode(&encode(image.clone(), format), PLENTY).unwrap(), image);
+            assert_eq!(
+                decode(&encode(image.clone(), format), PLENTY).unwrap(),
+                image
+            );
         }
         let flat = RgbImage::from_pixel(16, 16, Rgb([200, 100, 50]));
         for format in [ImageFormat::Jpeg, ImageFormat::Gif] {
-            let pixel = *decode(&encode(flat.clone(), format), PLENTY).unwrap().get_pixel(8, 8);
+            let pixel = *decode(&encode(flat.clone(), format), PLENTY)
+                .unwrap()
+                .get_pixel(8, 8);
             for channel in 0..3 {
                 assert!(pixel[channel].abs_diff(flat.get_pixel(0, 0)[channel]) <= 3);
             }
@@ -181,11 +189,20 @@ mod tests {
     fn size_is_refused_from_the_header() {
         let bytes = encode(RgbImage::new(40, 30), ImageFormat::Png);
         assert!(decode(&bytes, 1200).is_ok());
-        assert!(matches!(decode(&bytes, 1199), Err(ClassifyError::ImageTooLarge(_))));
+        assert!(matches!(
+            decode(&bytes, 1199),
+            Err(ClassifyError::ImageTooLarge(_))
+        ));
         let mut bytes = encode(RgbImage::new(8, 8), ImageFormat::Jpeg);
-        let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        let frame = bytes
+            .windows(2)
+            .position(|pair| pair == [0xff, 0xc0])
+            .unwrap();
         bytes[frame + 5..frame + 9].fill(0xff);
-        assert!(matches!(decode(&bytes, PLENTY), Err(ClassifyError::ImageTooLarge(_))));
+        assert!(matches!(
+            decode(&bytes, PLENTY),
+            Err(ClassifyError::ImageTooLarge(_))
+        ));
     }
 
     #[test]

@@ -37,7 +37,11 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), 
 
     // The decoder turns YCbCr, CMYK and YCCK into RGB, but leaves grey as it is.
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
-    let space = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
+    let space = if grey {
+        ColorSpace::Luma
+    } else {
+        ColorSpace::RGB
+    };
     decoder.set_options(decoder.options().jpeg_set_out_colorspace(space));
     let mut pixels = decoder.decode().map_err(refuse)?;
     if grey {
@@ -78,7 +82,9 @@ mod tests {
     use image::codecs::jpeg::JpegEncoder;
 
     fn jpeg() -> Vec<u8> {
-        let image = RgbImage::from_fn(64, 48, |x, y| image::Rgb([x as u8 * 4, y as u8 * 5, (x * y) as u8]));
+        let image = RgbImage::from_fn(64, 48, |x, y| {
+            image::Rgb([x as u8 * 4, y as u8 * 5, (x * y) as u8])
+        });
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, 90)
             .encode_image(&image)

@@ -3,9 +3,9 @@
 
 use crate::preprocess::Layout;
 use std::collections::HashSet;
+use tract_onnx::Onnx;
 use tract_onnx::pb::{self, tensor_proto, tensor_shape_proto, type_proto};
 use tract_onnx::prelude::{DatumType, Framework, InferenceModel};
-use tract_onnx::Onnx;
 
 /// An ONNX model that takes one image, as far as its file tells.
 pub struct Described {
@@ -32,7 +32,8 @@ pub fn framework() -> Onnx {
 /// Reads and checks a file. The error is one plain sentence.
 pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
     let proto = onnx.proto_model_for_read(&mut file).map_err(|_| {
-        "This is not an ONNX model, or the file is damaged or cut short: it does not parse.".to_string()
+        "This is not an ONNX model, or the file is damaged or cut short: it does not parse."
+            .to_string()
     })?;
     let graph = proto
         .graph
@@ -40,9 +41,17 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
         .filter(|graph| !graph.node.is_empty())
         .ok_or("This is not an ONNX model: it has no graph.")?;
 
-    let weights: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let weights: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .map(|tensor| tensor.name.as_str())
+        .collect();
     let external = tensor_proto::DataLocation::External as i32;
-    if graph.initializer.iter().any(|tensor| tensor.data_location == Some(external)) {
+    if graph
+        .initializer
+        .iter()
+        .any(|tensor| tensor.data_location == Some(external))
+    {
         return Err("The model keeps its weights in a separate file: save it as one file, with the weights inside.".into());
     }
     let inputs: Vec<_> = graph
@@ -80,11 +89,20 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
     }
 
     let (element_type, dims) = tensor_of(input)?;
-    let last = graph.node.iter().find(|node| node.output.contains(&output.name));
+    let last = graph
+        .node
+        .iter()
+        .find(|node| node.output.contains(&output.name));
     let ends_in_probabilities =
         last.is_some_and(|node| matches!(node.op_type.as_str(), "Softmax" | "Sigmoid"));
     let input = input.name.clone();
-    Ok(Described { proto, input, element_type, dims, ends_in_probabilities })
+    Ok(Described {
+        proto,
+        input,
+        element_type,
+        dims,
+        ends_in_probabilities,
+    })
 }
 
 impl Described {
@@ -107,7 +125,8 @@ impl Described {
 
 fn tensor_of(input: &pb::ValueInfoProto) -> Result<(DatumType, [Option<usize>; 4]), String> {
     let name = &input.name;
-    let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
+    let Some(type_proto::Value::TensorType(tensor)) =
+        input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
     else {
         return Err(format!("The model's input `{name}` is not a tensor."));
     };
@@ -126,7 +145,9 @@ fn tensor_of(input: &pb::ValueInfoProto) -> Result<(DatumType, [Option<usize>; 4
         .iter()
         .flat_map(|shape| &shape.dim)
         .map(|dim| match dim.value {
-            Some(tensor_shape_proto::dimension::Value::DimValue(size)) => usize::try_from(size).ok().filter(|size| *size > 0),
+            Some(tensor_shape_proto::dimension::Value::DimValue(size)) => {
+                usize::try_from(size).ok().filter(|size| *size > 0)
+            }
             _ => None,
         })
         .collect();

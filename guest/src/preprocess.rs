@@ -5,9 +5,10 @@ use crate::error::ClassifyError;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 /// Filter used for resizing. All but `Nearest` are antialiased when shrinking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interpolation {
     /// The nearest pixel.
     Nearest,
@@ -18,7 +19,7 @@ pub enum Interpolation {
 }
 
 /// Order of the tensor's dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
     /// Batch, channels, height, width.
     Nchw,
@@ -27,7 +28,7 @@ pub enum Layout {
 }
 
 /// Order of a pixel's channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Colour {
     /// Red, green, blue.
     Rgb,
@@ -48,7 +49,7 @@ impl Colour {
 }
 
 /// What is done to pixels before the model sees them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// The shorter side after resizing, in pixels.
     pub resize: u32,
@@ -71,7 +72,10 @@ impl Preprocessing {
     pub fn check(&self) -> Result<(), String> {
         let channels = self.colour.channels();
         if self.crop == 0 || self.crop > 4096 {
-            return Err(format!("The crop must be 1 to 4096 pixels, not {}.", self.crop));
+            return Err(format!(
+                "The crop must be 1 to 4096 pixels, not {}.",
+                self.crop
+            ));
         }
         if self.resize < self.crop || self.resize > 8192 {
             return Err(format!(
@@ -100,8 +104,14 @@ impl Preprocessing {
     fn resize_and_crop(&self, image: &RgbImage) -> Result<Vec<u8>, ClassifyError> {
         let (width, height) = image.dimensions();
         let (resized_width, resized_height) = resized(width, height, self.resize);
-        let (left, top) = (offset(resized_width, self.crop), offset(resized_height, self.crop));
-        if (resized_width, resized_height) == (width, height) && self.crop == width && width == height {
+        let (left, top) = (
+            offset(resized_width, self.crop),
+            offset(resized_height, self.crop),
+        );
+        if (resized_width, resized_height) == (width, height)
+            && self.crop == width
+            && width == height
+        {
             return Ok(image.as_raw().clone());
         }
         let scale_x = f64::from(width) / f64::from(resized_width);
@@ -111,23 +121,46 @@ impl Preprocessing {
             Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
             Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
         };
-        let crop = f64::from(self.crop);
-        let options = ResizeOptions::new().resize_alg(algorithm).crop(
-            f64::from(left) * scale_x,
-            f64::from(top) * scale_y,
+        let resize = |source: &ImageRef,
+                      target: &mut Image,
+                      left: f64,
+                      top: f64,
+                      width: f64,
+                      height: f64| {
             // Rounding must not carry the box a hair past the image's edge.
-            (crop * scale_x).min(f64::from(width) - f64::from(left) * scale_x),
-            (crop * scale_y).min(f64::from(height) - f64::from(top) * scale_y),
-        );
-        let failed = |error: &dyn std::fmt::Display| {
-            ClassifyError::InvalidImage(format!("The image cannot be resized: {error}."))
+            let width = width.min(f64::from(source.width()) - left);
+            let height = height.min(f64::from(source.height()) - top);
+            let options = ResizeOptions::new()
+                .resize_alg(algorithm)
+                .crop(left, top, width, height);
+            Resizer::new()
+                .resize(source, target, &options)
+                .map_err(unresizable)
         };
-        let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3)
-            .map_err(|error| failed(&error))?;
+        let source =
+            ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(unresizable)?;
+        let crop = f64::from(self.crop);
+        // Columns first, then rows, as Pillow does: each pass rounds to bytes, so that the order shows in the result.
+        let mut narrow = Image::new(self.crop, height, PixelType::U8x3);
+        resize(
+            &source,
+            &mut narrow,
+            f64::from(left) * scale_x,
+            0.0,
+            crop * scale_x,
+            f64::from(height),
+        )?;
+        let narrow = ImageRef::new(self.crop, height, narrow.buffer(), PixelType::U8x3)
+            .map_err(unresizable)?;
         let mut target = Image::new(self.crop, self.crop, PixelType::U8x3);
-        Resizer::new()
-            .resize(&source, &mut target, &options)
-            .map_err(|error| failed(&error))?;
+        resize(
+            &narrow,
+            &mut target,
+            0.0,
+            f64::from(top) * scale_y,
+            crop,
+            crop * scale_y,
+        )?;
         Ok(target.into_vec())
     }
 
@@ -154,12 +187,20 @@ impl Preprocessing {
                 Layout::Nchw => (channel * count, 1),
                 Layout::Nhwc => (channel, channels),
             };
-            for (value, pixel) in tensor[start..].iter_mut().step_by(step).zip(pixels.chunks_exact(3)) {
+            for (value, pixel) in tensor[start..]
+                .iter_mut()
+                .step_by(step)
+                .zip(pixels.chunks_exact(3))
+            {
                 *value = table[usize::from(byte_of(pixel))];
             }
         }
         tensor
     }
+}
+
+fn unresizable(error: impl std::fmt::Display) -> ClassifyError {
+    ClassifyError::InvalidImage(format!("The image cannot be resized: {error}."))
 }
 
 /// ITU-R BT.601 luma in 16-bit fixed point, as Pillow's "L" mode has it.
@@ -185,7 +226,11 @@ fn resized(width: u32, height: u32, side: u32) -> (u32, u32) {
 fn offset(size: u32, crop: u32) -> u32 {
     let over = size - crop;
     let half = over / 2;
-    if over % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+    if over % 2 == 1 && half % 2 == 1 {
+        half + 1
+    } else {
+        half
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +295,9 @@ mod tests {
                 for channel in 0..3 {
                     let mut sum = 0.0;
                     for (row, row_weight) in rows.iter().enumerate().filter(|(_, w)| **w > 0.0) {
-                        for (column, weight) in columns.iter().enumerate().filter(|(_, w)| **w > 0.0) {
+                        for (column, weight) in
+                            columns.iter().enumerate().filter(|(_, w)| **w > 0.0)
+                        {
                             let pixel = image.get_pixel(column as u32, row as u32);
                             sum += row_weight * weight * f64::from(pixel[channel]);
                         }
@@ -264,11 +311,24 @@ mod tests {
 
     #[test]
     fn resizing_agrees_with_its_definition() {
-        for (width, height, resize, crop) in [(50, 37, 26, 22), (37, 50, 26, 26), (9, 7, 20, 15), (64, 64, 20, 17)] {
+        for (width, height, resize, crop) in [
+            (50, 37, 26, 22),
+            (37, 50, 26, 26),
+            (9, 7, 20, 15),
+            (64, 64, 20, 17),
+        ] {
             let image = RgbImage::from_fn(width, height, |x, y| {
-                Rgb([(x * 37 + y * 11) as u8, (x * y) as u8, if (x / 3 + y / 2) % 2 == 0 { 250 } else { 5 }])
+                Rgb([
+                    (x * 37 + y * 11) as u8,
+                    (x * y) as u8,
+                    if (x / 3 + y / 2) % 2 == 0 { 250 } else { 5 },
+                ])
             });
-            let config = Preprocessing { resize, crop, ..imagenet() };
+            let config = Preprocessing {
+                resize,
+                crop,
+                ..imagenet()
+            };
             let got = config.resize_and_crop(&image).unwrap();
             let want = plain(&image, resize, crop);
             for (got, want) in got.iter().zip(&want) {
@@ -281,16 +341,44 @@ mod tests {
     #[test]
     fn layouts_and_colours_put_values_in_their_places() {
         let image = RgbImage::from_fn(2, 2, |x, y| Rgb([x as u8, 10 + y as u8, 200]));
-        let base = Preprocessing { resize: 2, crop: 2, mean: vec![0.0; 3], std: vec![1.0 / 255.0; 3], ..imagenet() };
-        let bytes = |config: &Preprocessing| -> Vec<u8> {
-            config.apply(&image, config.layout).unwrap().iter().map(|value| value.round() as u8).collect()
+        let base = Preprocessing {
+            resize: 2,
+            crop: 2,
+            mean: vec![0.0; 3],
+            std: vec![1.0 / 255.0; 3],
+            ..imagenet()
         };
-        assert_eq!(bytes(&base), [0, 1, 0, 1, 10, 10, 11, 11, 200, 200, 200, 200]);
-        let nhwc = Preprocessing { layout: Layout::Nhwc, ..base.clone() };
-        assert_eq!(bytes(&nhwc), [0, 10, 200, 1, 10, 200, 0, 11, 200, 1, 11, 200]);
-        let bgr = Preprocessing { colour: Colour::Bgr, ..nhwc.clone() };
+        let bytes = |config: &Preprocessing| -> Vec<u8> {
+            config
+                .apply(&image, config.layout)
+                .unwrap()
+                .iter()
+                .map(|value| value.round() as u8)
+                .collect()
+        };
+        assert_eq!(
+            bytes(&base),
+            [0, 1, 0, 1, 10, 10, 11, 11, 200, 200, 200, 200]
+        );
+        let nhwc = Preprocessing {
+            layout: Layout::Nhwc,
+            ..base.clone()
+        };
+        assert_eq!(
+            bytes(&nhwc),
+            [0, 10, 200, 1, 10, 200, 0, 11, 200, 1, 11, 200]
+        );
+        let bgr = Preprocessing {
+            colour: Colour::Bgr,
+            ..nhwc.clone()
+        };
         assert_eq!(bytes(&bgr)[..3], [200, 10, 0]);
-        let grey = Preprocessing { colour: Colour::Grey, mean: vec![0.0], std: vec![1.0 / 255.0], ..nhwc };
+        let grey = Preprocessing {
+            colour: Colour::Grey,
+            mean: vec![0.0],
+            std: vec![1.0 / 255.0],
+            ..nhwc
+        };
         // 0.299 R + 0.587 G + 0.114 B
         assert_eq!(bytes(&grey), [29, 29, 29, 30]);
     }
@@ -299,12 +387,30 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(imagenet().check().is_ok());
         for broken in [
-            Preprocessing { crop: 0, ..imagenet() },
-            Preprocessing { crop: 300, ..imagenet() },
-            Preprocessing { mean: vec![0.5], ..imagenet() },
-            Preprocessing { std: vec![1.0, 0.0, 1.0], ..imagenet() },
-            Preprocessing { std: vec![1.0, f32::NAN, 1.0], ..imagenet() },
-            Preprocessing { colour: Colour::Grey, ..imagenet() },
+            Preprocessing {
+                crop: 0,
+                ..imagenet()
+            },
+            Preprocessing {
+                crop: 300,
+                ..imagenet()
+            },
+            Preprocessing {
+                mean: vec![0.5],
+                ..imagenet()
+            },
+            Preprocessing {
+                std: vec![1.0, 0.0, 1.0],
+                ..imagenet()
+            },
+            Preprocessing {
+                std: vec![1.0, f32::NAN, 1.0],
+                ..imagenet()
+            },
+            Preprocessing {
+                colour: Colour::Grey,
+                ..imagenet()
+            },
         ] {
             assert!(broken.check().is_err());
         }

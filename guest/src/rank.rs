@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn ties_keep_their_order_and_k_may_exceed() {
         let classes = |k| -> Vec<usize> {
-            top_k(&[0.2, 0.4, 0.2, 0.2], k).iter().map(|ranked| ranked.class).collect()
+            top_k(&[0.2, 0.4, 0.2, 0.2], k)
+                .iter()
+                .map(|ranked| ranked.class)
+                .collect()
         };
         assert_eq!(classes(2), [1, 0]);
         assert_eq!(classes(9), [1, 0, 2, 3]);

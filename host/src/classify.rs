@@ -37,7 +37,11 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print(text: &str) -> std::io::Result<()> {
@@ -50,10 +54,12 @@ fn classify(sandbox: &Sandbox, path: &Path, top_k: u32) -> Outcome {
         error: format!("The file cannot be read: {error}."),
         code: "unreadable-file".into(),
     })?;
-    let answered = sandbox.classify(&bytes, top_k, Arc::default()).map_err(|error: Error| Refusal {
-        error: error.to_string(),
-        code: error.code().into(),
-    })?;
+    let answered = sandbox
+        .classify(&bytes, top_k, Arc::default())
+        .map_err(|error: Error| Refusal {
+            error: error.to_string(),
+            code: error.code().into(),
+        })?;
     Ok(answered.report(sandbox.model(), Duration::ZERO, start.elapsed()))
 }
 
@@ -79,7 +85,10 @@ impl crate::engine::sandbox::Answered {
         };
         let timings = self.classification.timings;
         Answer {
-            model: pinhole_report::Model { name: model.name.clone(), version: model.version.clone() },
+            model: pinhole_report::Model {
+                name: model.name.clone(),
+                version: model.version.clone(),
+            },
             predictions: self
                 .classification
                 .predictions

@@ -6,7 +6,12 @@ use std::path::PathBuf;
 
 /// Classifies images inside a WebAssembly sandbox.
 #[derive(Debug, Parser)]
-#[command(name = "pinhole", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "pinhole",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -32,7 +37,13 @@ pub enum Command {
 pub struct SandboxArgs {
     /// The component to run: a .cwasm, or a .wasm where this build has a compiler
     /// [default: guest.cwasm or guest.wasm beside this program]
-    #[arg(long, env = "PINHOLE_COMPONENT", value_name = "FILE", help_heading = "Sandbox", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "PINHOLE_COMPONENT",
+        value_name = "FILE",
+        help_heading = "Sandbox",
+        hide_env_values = true
+    )]
     pub component: Option<PathBuf>,
 
     /// Memory that one sandbox may use, in MiB
@@ -57,11 +68,23 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// What is logged: error, warn, info, debug, trace, or a filter such as `pinhole=debug`
-    #[arg(long, env = "LOG_LEVEL", value_name = "LEVEL", default_value = "info", help_heading = "Log")]
+    #[arg(
+        long,
+        env = "LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Log"
+    )]
     pub log_level: String,
 
     /// Lines for people, or a JSON object a line
-    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "text", help_heading = "Log")]
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Log"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -90,7 +113,12 @@ pub struct ClassifyArgs {
 pub struct ServeArgs {
     /// Address to listen on; port 0 takes a free one, and the log says which
     /// [default: 0.0.0.0 with PORT, or 8000]
-    #[arg(long, env = "PINHOLE_LISTEN", value_name = "ADDRESS", help_heading = "Service")]
+    #[arg(
+        long,
+        env = "PINHOLE_LISTEN",
+        value_name = "ADDRESS",
+        help_heading = "Service"
+    )]
     pub listen: Option<SocketAddr>,
 
     /// Port to listen on at 0.0.0.0, where --listen is not given
@@ -98,7 +126,13 @@ pub struct ServeArgs {
     pub port: Option<u16>,
 
     /// How long requests in flight may go on after SIGTERM or SIGINT, in seconds
-    #[arg(long, env = "PINHOLE_GRACE_S", value_name = "S", default_value_t = 20, help_heading = "Service")]
+    #[arg(
+        long,
+        env = "PINHOLE_GRACE_S",
+        value_name = "S",
+        default_value_t = 20,
+        help_heading = "Service"
+    )]
     pub grace_s: u64,
 
     #[command(flatten)]
@@ -106,7 +140,13 @@ pub struct ServeArgs {
     pub sandbox: SandboxArgs,
 
     /// The same as --component, for images that users of other servers configure
-    #[arg(long, env = "MODEL_PATH", value_name = "FILE", help_heading = "Sandbox", hide = true)]
+    #[arg(
+        long,
+        env = "MODEL_PATH",
+        value_name = "FILE",
+        help_heading = "Sandbox",
+        hide = true
+    )]
     pub model_path: Option<PathBuf>,
 
     /// Classifications that run at the same time [default: the cores of this machine]
@@ -118,7 +158,13 @@ pub struct ServeArgs {
     pub queue: Option<u32>,
 
     /// How long a request may wait for a worker, in milliseconds
-    #[arg(long, env = "PINHOLE_QUEUE_TIMEOUT_MS", value_name = "MS", default_value_t = 2000, help_heading = "Admission")]
+    #[arg(
+        long,
+        env = "PINHOLE_QUEUE_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 2000,
+        help_heading = "Admission"
+    )]
     pub queue_timeout_ms: u64,
 
     /// Memory for the bodies of requests that arrive or wait, in MiB; a request beyond it is answered 503
@@ -126,7 +172,13 @@ pub struct ServeArgs {
     pub bodies_mib: u32,
 
     /// The longest body of a request, in bytes
-    #[arg(long, env = "PINHOLE_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 20_000_000, help_heading = "Connections")]
+    #[arg(
+        long,
+        env = "PINHOLE_MAX_BODY_BYTES",
+        value_name = "BYTES",
+        default_value_t = 20_000_000,
+        help_heading = "Connections"
+    )]
     pub max_body_bytes: usize,
 
     /// The longest head of a request, in bytes
@@ -134,15 +186,33 @@ pub struct ServeArgs {
     pub max_header_bytes: u32,
 
     /// How long a request's head may take to arrive, and how long a connection may idle, in milliseconds
-    #[arg(long, env = "PINHOLE_HEADER_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000, help_heading = "Connections")]
+    #[arg(
+        long,
+        env = "PINHOLE_HEADER_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 10_000,
+        help_heading = "Connections"
+    )]
     pub header_timeout_ms: u64,
 
     /// How long a request's body may take to arrive, in milliseconds
-    #[arg(long, env = "PINHOLE_BODY_TIMEOUT_MS", value_name = "MS", default_value_t = 30_000, help_heading = "Connections")]
+    #[arg(
+        long,
+        env = "PINHOLE_BODY_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 30_000,
+        help_heading = "Connections"
+    )]
     pub body_timeout_ms: u64,
 
     /// The slowest that a body may arrive, in bytes a second, after its first second; 0 turns this off
-    #[arg(long, env = "PINHOLE_MIN_BODY_RATE", value_name = "BYTES", default_value_t = 1000, help_heading = "Connections")]
+    #[arg(
+        long,
+        env = "PINHOLE_MIN_BODY_RATE",
+        value_name = "BYTES",
+        default_value_t = 1000,
+        help_heading = "Connections"
+    )]
     pub min_body_rate: u64,
 
     /// Connections that are open at the same time; further ones wait to be accepted
@@ -199,9 +269,9 @@ pub struct BakeArgs {
     #[arg(long, value_name = "PRECISION", default_value = "fp32")]
     pub precision: Precision,
 
-    /// The bare guest to bake into [default: guest-unbaked.wasm beside this program]
-    #[arg(long, env = "PINHOLE_GUEST", value_name = "FILE")]
-    pub guest: Option<PathBuf>,
+    /// The folder of the bare guests, guest-tract.wasm and guest-kernels.wasm [default: this program's folder]
+    #[arg(long, env = "PINHOLE_GUESTS", value_name = "FOLDER")]
+    pub guests: Option<PathBuf>,
 
     /// The component to write
     #[arg(short, long, value_name = "FILE.wasm")]

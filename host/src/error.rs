@@ -17,7 +17,9 @@ pub enum Error {
     #[error("This path does not take this method.")]
     MethodNotAllowed,
     /// The body is declared to be something that is not an image.
-    #[error("A body of type `{0}` is not an image: send a multipart form with a field `image`, or image/*.")]
+    #[error(
+        "A body of type `{0}` is not an image: send a multipart form with a field `image`, or image/*."
+    )]
     UnsupportedBody(String),
     /// The body is longer than allowed.
     #[error("The body is over the limit of {limit} bytes.")]
@@ -88,7 +90,9 @@ impl Error {
             Self::BrokenBody => "broken-body",
             Self::Guest(ClassifyError::UnsupportedFormat(_)) => "unsupported-format",
             Self::Guest(ClassifyError::InvalidImage(_)) => "invalid-image",
-            Self::Guest(ClassifyError::ImageTooLarge(_)) | Self::MemoryLimit { .. } => "image-too-large",
+            Self::Guest(ClassifyError::ImageTooLarge(_)) | Self::MemoryLimit { .. } => {
+                "image-too-large"
+            }
             Self::Guest(ClassifyError::InvalidArgument(_)) => "invalid-argument",
             Self::Guest(ClassifyError::Inference(_)) => "inference",
             Self::Deadline(_) => "deadline",

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 /// 0 when ready, 1 when not.
 pub fn run(args: &HealthcheckArgs) -> Result<ExitCode> {
-    let address = reachable(args.listen.unwrap_or_else(|| {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, args.port.unwrap_or(8000)))
-    }));
+    let address = reachable(
+        args.listen
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, args.port.unwrap_or(8000)))),
+    );
     match ask(address, Duration::from_millis(args.timeout_ms.max(1))) {
         Ok(status) if status == "200" => Ok(ExitCode::SUCCESS),
         Ok(status) => {
@@ -40,7 +41,10 @@ fn ask(address: SocketAddr, timeout: Duration) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET /v2/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /v2/health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
     // `HTTP/1.1 200`

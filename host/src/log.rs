@@ -7,8 +7,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging.
 pub fn start(args: &LogArgs) -> Result<()> {
-    let filter = EnvFilter::try_new(&args.log_level)
-        .map_err(|error| anyhow!("The log level `{}` is not understood: {error}.", args.log_level))?;
+    let filter = EnvFilter::try_new(&args.log_level).map_err(|error| {
+        anyhow!(
+            "The log level `{}` is not understood: {error}.",
+            args.log_level
+        )
+    })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

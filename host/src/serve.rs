@@ -20,8 +20,13 @@ use tokio::sync::watch;
 pub fn run(args: ServeArgs) -> Result<ExitCode> {
     log::start(&args.log)?;
     let settings = Settings::check(&args)?;
-    let sandbox = Sandbox::load(&settings.component, settings.admission.workers, settings.sandbox)?;
-    let workers = Workers::start(sandbox, settings.admission).context("The worker threads cannot be started")?;
+    let sandbox = Sandbox::load(
+        &settings.component,
+        settings.admission.workers,
+        settings.sandbox,
+    )?;
+    let workers = Workers::start(sandbox, settings.admission)
+        .context("The worker threads cannot be started")?;
     let app = Arc::new(App::new(workers, settings.http));
     tokio::runtime::Builder::new_multi_thread()
         // Connections only move bytes; classification has threads of its own.
@@ -29,7 +34,12 @@ pub fn run(args: ServeArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("The network threads cannot be started")?
-        .block_on(serve(app, settings.listen, settings.connections, settings.grace))
+        .block_on(serve(
+            app,
+            settings.listen,
+            settings.connections,
+            settings.grace,
+        ))
 }
 
 async fn serve(
@@ -42,14 +52,22 @@ async fn serve(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| anyhow!("The address {address} cannot be listened on: {error}."))?;
-    let bound = listener.local_addr().context("The address cannot be read back")?;
+    let bound = listener
+        .local_addr()
+        .context("The address cannot be read back")?;
     tracing::info!(
         model = app.workers().model().name,
         version = app.workers().model().version,
+        engine = app.workers().model().engine,
         "listening on http://{bound}"
     );
     let (end, ended) = watch::channel(false);
-    let connections = tokio::spawn(connection::accept(listener, http::router(app.clone()), limits, ended));
+    let connections = tokio::spawn(connection::accept(
+        listener,
+        http::router(app.clone()),
+        limits,
+        ended,
+    ));
     let test = tokio::spawn(self_test(app.clone()));
 
     signals.next().await;
@@ -73,11 +91,14 @@ async fn self_test(app: Arc<App>) {
         Ok(served) => {
             app.set_ready(true);
             tracing::info!(
-                instantiate_us = u64::try_from(served.answered.instantiate.as_micros()).unwrap_or(u64::MAX),
+                instantiate_us =
+                    u64::try_from(served.answered.instantiate.as_micros()).unwrap_or(u64::MAX),
                 "ready"
             );
         }
-        Err(error) => tracing::error!("the self-test failed, and the service is not ready: {error}"),
+        Err(error) => {
+            tracing::error!("the self-test failed, and the service is not ready: {error}")
+        }
     }
 }
 
@@ -87,7 +108,21 @@ fn tiny_bmp() -> Vec<u8> {
     const HEADER: u32 = 54;
     let pixels = 3 * SIDE * SIDE;
     let mut bmp = b"BM".to_vec();
-    for field in [HEADER + pixels, 0, HEADER, 40, SIDE, SIDE, 1 | 24 << 16, 0, pixels, 0, 0, 0, 0] {
+    for field in [
+        HEADER + pixels,
+        0,
+        HEADER,
+        40,
+        SIDE,
+        SIDE,
+        1 | 24 << 16,
+        0,
+        pixels,
+        0,
+        0,
+        0,
+        0,
+    ] {
         bmp.extend_from_slice(&field.to_le_bytes());
     }
     bmp.resize((HEADER + pixels) as usize, 128);
@@ -103,7 +138,10 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self> {
         let take = |kind| signal(kind).context("Signals cannot be taken over");
-        Ok(Self { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -127,7 +165,12 @@ struct Settings {
 
 impl Settings {
     fn check(args: &ServeArgs) -> Result<Self> {
-        let component = match args.sandbox.component.clone().or_else(|| args.model_path.clone()) {
+        let component = match args
+            .sandbox
+            .component
+            .clone()
+            .or_else(|| args.model_path.clone())
+        {
             Some(path) => path,
             None => beside_the_program()?,
         };
@@ -135,9 +178,9 @@ impl Settings {
         let workers = args.workers.unwrap_or(cores.min(1024));
         let milliseconds = Duration::from_millis;
         Ok(Self {
-            listen: args
-                .listen
-                .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port.unwrap_or(8000)))),
+            listen: args.listen.unwrap_or_else(|| {
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port.unwrap_or(8000)))
+            }),
             component,
             sandbox: Limits::new(&args.sandbox),
             admission: Admission {

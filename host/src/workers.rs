@@ -86,8 +86,15 @@ impl Workers {
                 .stack_size(STACK_BYTES)
                 .spawn(move || work(&sandbox, &receiver))?;
         }
-        let places = Arc::new(Semaphore::new((admission.workers + admission.queue) as usize));
-        Ok(Self { sandbox, jobs, places, queue_timeout: admission.queue_timeout })
+        let places = Arc::new(Semaphore::new(
+            (admission.workers + admission.queue) as usize,
+        ));
+        Ok(Self {
+            sandbox,
+            jobs,
+            places,
+            queue_timeout: admission.queue_timeout,
+        })
     }
 
     /// The model that answers.
@@ -98,10 +105,23 @@ impl Workers {
     /// Classifies an image on one of the threads. Dropping the future withdraws the request from the queue, or
     /// interrupts it.
     pub async fn classify(&self, image: Bytes, top_k: u32) -> Result<Served, Error> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        let place = self
+            .places
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Error::Busy)?;
         let (reply, mut answer) = oneshot::channel();
-        let work = Work { image, top_k, admitted: Instant::now(), reply, _place: place };
-        let job = Arc::new(Job { work: Mutex::new(Some(work)), abandoned: Arc::default() });
+        let work = Work {
+            image,
+            top_k,
+            admitted: Instant::now(),
+            reply,
+            _place: place,
+        };
+        let job = Arc::new(Job {
+            work: Mutex::new(Some(work)),
+            abandoned: Arc::default(),
+        });
         let job = AbandonOnDrop(job);
         self.jobs.send(job.0.clone()).map_err(|_| Error::NotReady)?;
         let timeout = self.queue_timeout;

@@ -8,6 +8,7 @@ use crate::plan;
 
 /// How the arithmetic is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Precision {
     /// 32-bit floats throughout.
     Fp32,
@@ -19,6 +20,7 @@ pub enum Precision {
 
 /// What happens to each value a layer produces.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Activation {
     /// Nothing.
     None,
@@ -145,6 +147,7 @@ pub(crate) enum Layer {
 
 /// Where a convolution's window is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Geometry {
     pub(crate) kernel: (usize, usize),
     pub(crate) stride: (usize, usize),

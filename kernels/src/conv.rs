@@ -1,21 +1,27 @@
 //! Convolutions that mix channels, as matrix multiplications.
 
 use crate::builder::{Activation, Geometry};
+use crate::gemm_f32::Target;
+use crate::layout::Layout;
 use crate::network::Shape;
-use crate::pack::{self, Windows};
+use crate::pack::{self, Tile, Windows};
+#[cfg(feature = "serde")]
+use crate::stored::ensure;
 use crate::{gemm_f32, gemm_i8};
 
-/// Bytes of packed input and of output that are worked on at a time: what stays in a level 1 cache of 32 KiB or more.
+/// Bytes of packed input and of output that are worked on at a time: what stays in a level 1 cache of 32 KiB or more. As
+/// many as there are weights, where that is more: each chunk reads them all from further away.
 const CHUNK_BYTES: usize = 32 * 1024;
+const MOST_CHUNK_BYTES: usize = 256 * 1024;
 
 /// A convolution, ready to run.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Convolution {
     windows: Windows,
     weights: Weights,
     /// Output pixels that are worked on at a time.
     chunk: usize,
-    channels: usize,
 }
 
 /// That a convolution is to multiply integers.
@@ -26,6 +32,7 @@ pub(crate) struct Integers {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Weights {
     F32(gemm_f32::Weights),
     I8 {
@@ -54,11 +61,12 @@ impl Scratch {
 }
 
 impl Convolution {
-    /// Packs weights `[out][height][width][in]`. `rows` is how many rows the input's buffer holds.
+    /// Packs weights `[out][height][width][in]`. `rows` is how many rows the input's buffer holds; none if the input is
+    /// an image, not planes.
     pub(crate) fn new(
         geometry: Geometry,
         input: Shape,
-        rows: usize,
+        rows: Option<usize>,
         output: Shape,
         weights: (&[f32], &[f32]),
         activation: Activation,
@@ -66,6 +74,7 @@ impl Convolution {
     ) -> Self {
         let windows = Windows::new(geometry, input, rows, output.width);
         let (weights, bias) = weights;
+        let weights = &pad(weights, input.channels, windows.depth())[..];
         let (weights, packed) = if let Some(Integers { signed }) = integers {
             let weights = gemm_i8::Weights::pack(weights, bias, activation);
             (Weights::I8 { weights, signed }, windows.len())
@@ -74,12 +83,28 @@ impl Convolution {
             (Weights::F32(weights), windows.len() * 4)
         };
         let per_pixel = packed + output.channels * 4;
-        let chunk = (CHUNK_BYTES / per_pixel / gemm_f32::TILE).max(2) * gemm_f32::TILE;
+        let bytes = match &weights {
+            Weights::F32(weights) => weights.bytes(),
+            Weights::I8 { weights, .. } => weights.bytes(),
+        };
+        let bytes = bytes.clamp(CHUNK_BYTES, MOST_CHUNK_BYTES);
+        let chunk = (bytes / per_pixel / gemm_f32::TILE).max(2) * gemm_f32::TILE;
         Self {
             windows,
             weights,
             chunk,
-            channels: output.channels,
+        }
+    }
+
+    /// Whether it fits its layer.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, rows: Option<usize>, input: Shape, output: Shape) -> Option<()> {
+        self.windows.check(rows, input, output)?;
+        let whole = self.chunk > 0 && self.chunk < 1 << 20;
+        ensure(whole && self.chunk.is_multiple_of(gemm_f32::TILE))?;
+        match &self.weights {
+            Weights::F32(weights) => weights.check(self.windows.len(), output.channels),
+            Weights::I8 { weights, .. } => weights.check(self.windows.len(), output.channels),
         }
     }
 
@@ -118,33 +143,28 @@ impl Convolution {
 
     /// Packs what `pixels` output pixels from `first` on need of the input.
     pub(crate) fn pack(&self, input: &[f32], first: usize, pixels: usize, scratch: &mut Scratch) {
-        let windows = &self.windows;
-        let len = windows.len();
-        let pointwise = windows.is_pointwise();
+        let Some(layout) = self.windows.layout() else {
+            self.pack_image(input, first, pixels, scratch);
+            return;
+        };
         match &self.weights {
             Weights::F32(_) => {
-                let columns = &mut scratch.columns_f32[..];
-                windows.for_each_tile(first, pixels, |tile, [a, b, c, d]| {
-                    let columns = &mut columns[tile * len..(tile + 1) * len];
-                    if pointwise {
-                        let pixel = |at| windows.pixel(input, at);
-                        pack::pack_f32([pixel(a), pixel(b), pixel(c), pixel(d)], columns);
-                        return;
-                    }
-                    let row_len = len / windows.height();
-                    let mut buffers = scratch.gathered.chunks_exact_mut(row_len);
-                    for (ky, columns) in columns.chunks_exact_mut(row_len).enumerate() {
-                        let mut row = |at| {
-                            let buffer = buffers.next().unwrap_or_default();
-                            windows.window_row(input, at, ky, buffer)
-                        };
-                        pack::pack_f32([row(a), row(b), row(c), row(d)], columns);
-                    }
+                let len = self.windows.len();
+                let Scratch {
+                    columns_f32,
+                    gathered,
+                    ..
+                } = scratch;
+                self.tiles(input, layout, first, pixels, gathered, |index, tile| {
+                    let columns = &mut columns_f32[index * len..(index + 1) * len];
+                    pack::pack_planes_f32(tile, columns);
                 });
             }
-            Weights::I8 { signed: true, .. } => self.pack_i8::<true>(input, first, pixels, scratch),
+            Weights::I8 { signed: true, .. } => {
+                self.pack_i8::<true>(input, layout, first, pixels, scratch);
+            }
             Weights::I8 { signed: false, .. } => {
-                self.pack_i8::<false>(input, first, pixels, scratch);
+                self.pack_i8::<false>(input, layout, first, pixels, scratch);
             }
         }
     }
@@ -152,43 +172,91 @@ impl Convolution {
     fn pack_i8<const SIGNED: bool>(
         &self,
         input: &[f32],
+        layout: Layout,
         first: usize,
         pixels: usize,
         scratch: &mut Scratch,
     ) {
-        let windows = &self.windows;
-        let len = windows.len();
-        let pointwise = windows.is_pointwise();
-        let blocks = len.div_ceil(gemm_i8::BLOCK);
-        let columns = &mut scratch.columns_i8[..];
-        let scales = &mut scratch.scales[..];
-        windows.for_each_tile(first, pixels, |tile, positions| {
-            let columns = &mut columns[tile * blocks..(tile + 1) * blocks];
-            scales[tile] = if pointwise {
-                let [a, b, c, d] = positions;
-                let pixel = |at| windows.pixel(input, at);
-                let pixels = [pixel(a), pixel(b), pixel(c), pixel(d)];
-                pack::pack_i8::<SIGNED>(pixels, false, columns)
-            } else {
-                let gathered = &mut scratch.gathered[..4 * len];
-                windows.gather(input, positions, gathered);
-                let (ab, cd) = gathered.split_at(2 * len);
-                let ((a, b), (c, d)) = (ab.split_at(len), cd.split_at(len));
-                pack::pack_i8::<SIGNED>([a, b, c, d], true, columns)
-            };
+        let blocks = self.windows.len().div_ceil(gemm_i8::BLOCK);
+        let exact_zero = !self.windows.is_pointwise();
+        let Scratch {
+            columns_i8,
+            scales,
+            gathered,
+            ..
+        } = scratch;
+        self.tiles(input, layout, first, pixels, gathered, |index, tile| {
+            let columns = &mut columns_i8[index * blocks..(index + 1) * blocks];
+            scales[index] = pack::pack_i8::<SIGNED>(tile, exact_zero, columns);
         });
     }
 
-    /// Computes the pixels that were packed. `residual`, if any, is added before the activation.
-    pub(crate) fn multiply(
+    /// Calls `sink` with the values under the windows of each tile.
+    #[inline(always)]
+    fn tiles(
         &self,
-        scratch: &Scratch,
+        input: &[f32],
+        layout: Layout,
+        first: usize,
         pixels: usize,
-        residual: Option<&[f32]>,
-        out: &mut [f32],
+        gathered: &mut [f32],
+        mut sink: impl FnMut(usize, Tile<'_>),
     ) {
-        let tiles = pixels.div_ceil(gemm_f32::TILE);
-        let target = &mut gemm_f32::Target::new(pixels, self.channels, residual, out);
+        let windows = &self.windows;
+        if windows.is_pointwise() && windows.is_dense() {
+            // Pixels of input and output correspond: nothing to divide.
+            let ring = layout.rows * layout.width;
+            let mut next = first % ring;
+            for index in 0..pixels.div_ceil(gemm_f32::TILE) {
+                let left = pixels - index * gemm_f32::TILE;
+                let at = |step: usize| {
+                    let pixel = next + step.min(left - 1);
+                    (if pixel < ring { pixel } else { pixel - ring }) * 4
+                };
+                let bases = [at(0), at(1), at(2), at(3)];
+                sink(index, Tile::new(input, layout.stride, bases));
+                next += gemm_f32::TILE;
+                if next >= ring {
+                    next -= ring;
+                }
+            }
+        } else if windows.is_pointwise() {
+            windows.for_each_tile(first, pixels, |index, [a, b, c, d]| {
+                let pixel = |at| windows.pixel(layout, at);
+                let bases = [pixel(a), pixel(b), pixel(c), pixel(d)];
+                sink(index, Tile::new(input, layout.stride, bases));
+            });
+        } else {
+            let gathered = &mut gathered[..gemm_f32::TILE * windows.len()];
+            windows.for_each_tile(first, pixels, |index, positions| {
+                windows.gather(input, layout, positions, gathered);
+                sink(index, Tile::new(gathered, 16, [0, 4, 8, 12]));
+            });
+        }
+    }
+
+    /// The same for an image, whose pixels have all their channels together.
+    fn pack_image(&self, input: &[f32], first: usize, pixels: usize, scratch: &mut Scratch) {
+        let windows = &self.windows;
+        let len = windows.len();
+        let columns = &mut scratch.columns_f32[..];
+        windows.for_each_tile(first, pixels, |tile, [a, b, c, d]| {
+            let columns = &mut columns[tile * len..(tile + 1) * len];
+            let row_len = len / windows.height();
+            let mut buffers = scratch.gathered.chunks_exact_mut(row_len);
+            for (ky, columns) in columns.chunks_exact_mut(row_len).enumerate() {
+                let mut row = |at| {
+                    let buffer = buffers.next().unwrap_or_default();
+                    windows.window_row(input, at, ky, buffer)
+                };
+                pack::pack_f32([row(a), row(b), row(c), row(d)], columns);
+            }
+        });
+    }
+
+    /// Computes the pixels that were packed.
+    pub(crate) fn multiply(&self, scratch: &Scratch, target: &mut Target<'_>) {
+        let tiles = target.pixels().div_ceil(gemm_f32::TILE);
         match &self.weights {
             Weights::F32(weights) => {
                 let columns = &scratch.columns_f32[..tiles * self.windows.len()];
@@ -206,6 +274,15 @@ impl Convolution {
             }
         }
     }
+}
+
+/// Puts zeros after each `from` values, so that they become `to`.
+fn pad(values: &[f32], from: usize, to: usize) -> Vec<f32> {
+    let mut padded = vec![0.0; values.len() / from * to];
+    for (padded, values) in padded.chunks_exact_mut(to).zip(values.chunks_exact(from)) {
+        padded[..from].copy_from_slice(values);
+    }
+    padded
 }
 
 fn grow<T: Clone>(values: &mut Vec<T>, len: usize, value: T) {

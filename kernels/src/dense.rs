@@ -1,16 +1,23 @@
 //! Fully connected layers: one input vector, so every weight is read once and memory is the limit.
 
+use crate::layout::Layout;
+use crate::network::Shape;
 use crate::simd::{F32x4, I8x16, I16x8, I32x4};
+#[cfg(feature = "serde")]
+use crate::stored::ensure;
 
 /// A fully connected layer, ready to run.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Dense {
     weights: Weights,
     bias: Vec<f32>,
+    /// Values of the input, those that pad planes counted.
     inputs: usize,
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Weights {
     /// `[out][in]`.
     F32(Vec<f32>),
@@ -24,9 +31,19 @@ enum Weights {
 }
 
 impl Dense {
-    /// Packs weights `[out][in]`, which are finite if `integers` are asked for.
-    pub(crate) fn new(weights: Vec<f32>, bias: Vec<f32>, integers: bool) -> Self {
-        let inputs = weights.len() / bias.len();
+    /// Packs weights `[out][row][column][channel]`, which are finite if `integers` are asked for.
+    pub(crate) fn new(weights: &[f32], bias: Vec<f32>, input: Shape, integers: bool) -> Self {
+        let layout = Layout::new(input, input.height);
+        let inputs = layout.planes * layout.values();
+        let mut weights_by_plane = vec![0.0; inputs * bias.len()];
+        let rows = weights_by_plane.chunks_exact_mut(inputs);
+        for (to, from) in rows.zip(weights.chunks_exact(input.len())) {
+            for (index, weight) in from.iter().enumerate() {
+                let (pixel, channel) = (index / input.channels, index % input.channels);
+                to[channel / 4 * layout.values() + pixel * 4 + channel % 4] = *weight;
+            }
+        }
+        let weights = weights_by_plane;
         let weights = if integers {
             quantise(&weights, inputs)
         } else {
@@ -36,6 +53,24 @@ impl Dense {
             weights,
             bias,
             inputs,
+        }
+    }
+
+    /// Whether it fits its layer.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, inputs: usize, outputs: usize) -> Option<()> {
+        ensure(self.inputs == inputs && self.bias.len() == outputs)?;
+        match &self.weights {
+            Weights::F32(weights) => ensure(weights.len() == inputs.checked_mul(outputs)?),
+            Weights::I8 {
+                steps,
+                scale,
+                limit,
+            } => {
+                let vectors = inputs.div_ceil(16).checked_mul(outputs)?;
+                ensure(steps.len() == vectors && scale.len() == outputs)?;
+                ensure(*limit <= largest_limit(inputs))
+            }
         }
     }
 
@@ -55,12 +90,30 @@ impl Dense {
         }
     }
 
-    pub(crate) fn run(&self, input: &[f32], scratch: &mut [[i16; 8]], out: &mut [f32]) {
+    /// `input` are planes with this layout.
+    pub(crate) fn run(
+        &self,
+        input: &[f32],
+        layout: Layout,
+        scratch: &mut [[i16; 8]],
+        out: &mut [f32],
+    ) {
         match &self.weights {
             Weights::F32(weights) => {
                 let rows = weights.chunks_exact(self.inputs);
                 for ((out, row), bias) in out.iter_mut().zip(rows).zip(&self.bias) {
-                    *out = dot(row, input) + bias;
+                    *out = *bias;
+                    // As few pieces as there are gaps between them.
+                    let whole = layout.stride == layout.values();
+                    let (piece, stride) = if whole {
+                        (row.len(), input.len())
+                    } else {
+                        (layout.values(), layout.stride)
+                    };
+                    for (weights, input) in row.chunks_exact(piece).zip(input.chunks_exact(stride))
+                    {
+                        *out += dot(weights, &input[..piece]);
+                    }
                 }
             }
             Weights::I8 {
@@ -69,7 +122,7 @@ impl Dense {
                 limit,
             } => {
                 let scratch = &mut scratch[..self.scratch_len()];
-                let input_scale = quantise_input(input, *limit, scratch);
+                let input_scale = quantise_input(input, layout, *limit, scratch);
                 let (input, _) = scratch.as_chunks::<2>();
                 let rows = steps.chunks_exact(input.len());
                 let parts = out.iter_mut().zip(rows).zip(scale.iter().zip(&self.bias));
@@ -124,25 +177,30 @@ fn quantise(weights: &[f32], inputs: usize) -> Weights {
             }
         }
     }
-    // Sums stay below 2³¹ whatever the signs: inputs × 127 × limit. Beyond 32767, a number needs more than 16 bits.
-    let limit = (i32::MAX as usize / 127 / inputs).min(32767) as f32;
     Weights::I8 {
         steps,
         scale: scales,
-        limit,
+        limit: largest_limit(inputs),
     }
 }
 
+/// Sums stay below 2³¹ whatever the signs: inputs × 127 × limit. Beyond 32767, a number needs more than 16 bits.
+fn largest_limit(inputs: usize) -> f32 {
+    (i32::MAX as usize / 127 / inputs).min(32767) as f32
+}
+
 /// Rounds the input to 16-bit steps and returns the size of a step. NaN and infinities become arbitrary values.
-fn quantise_input(input: &[f32], limit: f32, steps: &mut [[i16; 8]]) -> f32 {
-    let largest = input
-        .iter()
-        .fold(0.0f32, |most, value| most.max(value.abs()));
+fn quantise_input(input: &[f32], layout: Layout, limit: f32, steps: &mut [[i16; 8]]) -> f32 {
+    let values = || {
+        let planes = input.chunks_exact(layout.stride);
+        planes.flat_map(|plane| &plane[..layout.values()])
+    };
+    let largest = values().fold(0.0f32, |most, value| most.max(value.abs()));
     let scale = largest / limit;
     let usable = scale.is_finite() && scale >= f32::MIN_POSITIVE;
     let factor = if usable { 1.0 / scale } else { 0.0 };
     let steps = steps.as_flattened_mut();
-    for (step, value) in steps.iter_mut().zip(input) {
+    for (step, value) in steps.iter_mut().zip(values()) {
         *step = (value * factor).round_ties_even() as i16;
     }
     if usable { scale } else { 0.0 }

@@ -3,14 +3,20 @@
 use std::ops::Range;
 
 use crate::builder::{Activation, Geometry};
+use crate::layout::{Layout, in_ring};
 use crate::network::Shape;
+#[cfg(feature = "serde")]
+use crate::pack::Windows;
 use crate::simd::F32x4;
+#[cfg(feature = "serde")]
+use crate::stored::ensure;
 
-/// Cache lines that are counted on to stay in a level 1 cache.
-const LINES: usize = 24 * 1024 / 64;
+/// A value of each channel of a plane.
+type Quad = [f32; 4];
 
 /// A depthwise convolution, ready to run.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Depthwise {
     geometry: Geometry,
     input: Shape,
@@ -25,6 +31,7 @@ pub(crate) struct Depthwise {
 
 /// What four channels start from, and the range they end in.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Limits {
     bias: [f32; 4],
     low: [f32; 4],
@@ -77,37 +84,49 @@ impl Depthwise {
         }
     }
 
+    /// Whether it fits its layer.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, rows: usize, input: Shape, output: Shape) -> Option<()> {
+        Windows::new(self.geometry, self.input, Some(self.rows), self.out_width).check(
+            Some(rows),
+            input,
+            output,
+        )?;
+        let (groups, kernel) = (input.channels.div_ceil(4), self.geometry.kernel);
+        ensure(output.channels == input.channels && self.limits.len() == groups)?;
+        ensure(self.weights.len() == groups * kernel.0 * kernel.1)
+    }
+
     pub(crate) fn weights_bytes(&self) -> usize {
         size_of_val(&*self.weights) + size_of_val(&*self.limits)
     }
 
-    /// Computes output rows. `zeros` stands for rows outside the input and has at least as many values as a row.
-    pub(crate) fn run(&self, input: &[f32], rows: Range<usize>, zeros: &[f32], out: &mut [f32]) {
-        let row_len = self.out_width * self.input.channels;
-        // Sixteen channels share a cache line: the lines under as many rows as this stay until all four groups had
-        // them.
-        let rows_held = LINES / self.input.width;
-        let batch = rows_held.saturating_sub(self.geometry.kernel.0) / self.geometry.stride.0;
-        let batch = batch.max(1);
-        let starts = rows.clone().step_by(batch);
-        for (start, out) in starts.zip(out.chunks_mut(batch * row_len)) {
-            let rows = start..rows.end.min(start + batch);
-            let whole = self.input.channels / 4;
-            let mut done = 0;
-            if self.is_three_by_three() {
-                done = whole;
-                for group in 0..whole {
-                    if self.geometry.stride.1 == 1 {
-                        self.three_by_three::<1>(input, rows.clone(), zeros, group, out);
-                    } else {
-                        self.three_by_three::<2>(input, rows.clone(), zeros, group, out);
-                    }
-                }
-            }
-            if done < self.limits.len() {
-                for (y, out) in rows.zip(out.chunks_exact_mut(row_len)) {
-                    self.any(input, y, zeros, done, out);
-                }
+    /// Computes output rows. `zeros` stands for rows outside the input and is at least four times as long as it is wide.
+    pub(crate) fn run(
+        &self,
+        input: &[f32],
+        rows: Range<usize>,
+        zeros: &[f32],
+        layout: Layout,
+        out: &mut [f32],
+    ) {
+        let zeros = &zeros[..self.input.width * 4];
+        let from = Layout::new(self.input, self.rows);
+        let planes = input
+            .chunks_exact(from.stride)
+            .zip(out.chunks_exact_mut(layout.stride));
+        let start = layout.row(rows.start);
+        let end = start + rows.len() * layout.width * 4;
+        for (group, (input, out)) in planes.enumerate() {
+            let (input, _) = input.as_chunks::<4>();
+            let (out, _) = out[start..end].as_chunks_mut::<4>();
+            let (zeros, _) = zeros.as_chunks::<4>();
+            if !self.is_three_by_three() {
+                self.any(input, rows.clone(), zeros, group, out);
+            } else if self.geometry.stride.1 == 1 {
+                self.three_by_three::<1>(input, rows.clone(), zeros, group, out);
+            } else {
+                self.three_by_three::<2>(input, rows.clone(), zeros, group, out);
             }
         }
     }
@@ -116,22 +135,22 @@ impl Depthwise {
     fn is_three_by_three(&self) -> bool {
         let (stride, left) = (self.geometry.stride.1, self.geometry.padding.1);
         self.geometry.kernel == (3, 3)
-            && stride <= 2
+            && (1..=2).contains(&stride)
+            && self.input.width > 0
             && left <= 1
             && self.out_width > 0
             && (self.out_width - 1) * stride + 1 < self.input.width + left
     }
 
-    /// A row of the padded input.
+    /// A row of a plane of the padded input.
     #[inline(always)]
-    fn input_row<'a>(&self, input: &'a [f32], y: usize, zeros: &'a [f32]) -> &'a [f32] {
-        let row_len = self.input.row_len();
+    fn input_row<'a>(&self, input: &'a [Quad], y: usize, zeros: &'a [Quad]) -> &'a [Quad] {
         match y.checked_sub(self.geometry.padding.0) {
             Some(y) if y < self.input.height => {
-                let start = y % self.rows * row_len;
-                &input[start..start + row_len]
+                let start = in_ring(y, self.rows) * self.input.width;
+                &input[start..start + self.input.width]
             }
-            _ => &zeros[..row_len],
+            _ => zeros,
         }
     }
 
@@ -140,50 +159,45 @@ impl Depthwise {
     #[inline(never)]
     fn three_by_three<const STRIDE: usize>(
         &self,
-        input: &[f32],
+        input: &[Quad],
         rows: Range<usize>,
-        zeros: &[f32],
+        zeros: &[Quad],
         group: usize,
-        out: &mut [f32],
+        out: &mut [Quad],
     ) {
         let (weights, _) = self.weights.as_chunks::<9>();
         let (weights, limits) = (&weights[group], &self.limits[group]);
-        let row_len = self.out_width * self.input.channels;
-        for (y, out) in rows.zip(out.chunks_exact_mut(row_len)) {
+        for (y, out) in rows.zip(out.chunks_exact_mut(self.out_width)) {
             let top = y * self.geometry.stride.0;
             let rows = [
                 self.input_row(input, top, zeros),
                 self.input_row(input, top + 1, zeros),
                 self.input_row(input, top + 2, zeros),
             ];
-            self.three_by_three_row::<STRIDE>(rows, group, weights, limits, out);
+            self.three_by_three_row::<STRIDE>(rows, weights, limits, out);
         }
     }
 
     #[inline(always)]
     fn three_by_three_row<const STRIDE: usize>(
         &self,
-        rows: [&[f32]; 3],
-        group: usize,
-        weights: &[[f32; 4]; 9],
+        rows: [&[Quad]; 3],
+        weights: &[Quad; 9],
         limits: &Limits,
-        out: &mut [f32],
+        out: &mut [Quad],
     ) {
-        let channels = self.input.channels;
-        let first = 4 * group;
-        let end = self.input.width * channels;
+        let end = self.input.width;
         let rows = [&rows[0][..end], &rows[1][..end], &rows[2][..end]];
-        let out = &mut out[..self.out_width * channels];
+        let out = &mut out[..self.out_width];
         let column = |index: usize| {
-            debug_assert!(index + 4 <= end);
+            debug_assert!(index < end);
             #[allow(unsafe_code, reason = "bounds checks here cost as much as the sums")]
-            // SAFETY: callers pass a column within the width, times `channels`, plus `first`, which is the start of
-            // a whole group of channels: so four more values are within the row.
+            // SAFETY: callers pass a column within the width, as `is_three_by_three` made sure.
             unsafe {
                 [
-                    F32x4::load_at(rows[0], index),
-                    F32x4::load_at(rows[1], index),
-                    F32x4::load_at(rows[2], index),
+                    F32x4::load(rows[0].get_unchecked(index)),
+                    F32x4::load(rows[1].get_unchecked(index)),
+                    F32x4::load(rows[2].get_unchecked(index)),
                 ]
             }
         };
@@ -201,79 +215,73 @@ impl Depthwise {
         // Outputs that have a right column; the last one may not.
         let full =
             ((self.input.width + left).saturating_sub(2).div_ceil(STRIDE)).min(self.out_width);
-        let mut targets = out.chunks_exact_mut(channels);
+        let mut targets = out.iter_mut();
 
         let mut sum = bias;
-        let mut index = first;
+        let mut index = 0;
         if left == 0 {
             sum = add_column(sum, column(index), w_left);
-            index += channels;
+            index += 1;
         }
         if STRIDE == 1 {
             let middle = column(index);
             sum = add_column(sum, middle, w_middle);
             let mut next = add_column(bias, middle, w_left);
             for target in targets.by_ref().take(full) {
-                index += channels;
+                index += 1;
                 let right = column(index);
                 let value = add_column(sum, right, w_right);
                 sum = add_column(next, right, w_middle);
                 next = add_column(bias, right, w_left);
-                value
-                    .clip(low, high)
-                    .to_slice(&mut target[first..first + 4]);
+                value.clip(low, high).store(target);
             }
         } else {
             for target in targets.by_ref().take(full) {
                 let value = add_column(sum, column(index), w_middle);
-                let right = column(index + channels);
+                let right = column(index + 1);
                 let value = add_column(value, right, w_right);
                 sum = add_column(bias, right, w_left);
-                index += 2 * channels;
-                value
-                    .clip(low, high)
-                    .to_slice(&mut target[first..first + 4]);
+                index += 2;
+                value.clip(low, high).store(target);
             }
             if full < self.out_width {
                 sum = add_column(sum, column(index), w_middle);
             }
         }
         if let Some(target) = targets.next() {
-            sum.clip(low, high).to_slice(&mut target[first..first + 4]);
+            sum.clip(low, high).store(target);
         }
     }
 
-    /// Any kernel, for the groups of channels from `done` on.
+    /// Any kernel.
     #[inline(never)]
-    fn any(&self, input: &[f32], y: usize, zeros: &[f32], done: usize, out: &mut [f32]) {
-        let channels = self.input.channels;
+    fn any(
+        &self,
+        input: &[Quad],
+        rows: Range<usize>,
+        zeros: &[Quad],
+        group: usize,
+        out: &mut [Quad],
+    ) {
         let (kernel, stride) = (self.geometry.kernel, self.geometry.stride);
         let taps = kernel.0 * kernel.1;
-        for group in done..self.limits.len() {
-            let limits = &self.limits[group];
-            let lanes = 4 * group..channels.min(4 * group + 4);
-            for (x, out) in out.chunks_exact_mut(channels).enumerate() {
+        let weights = &self.weights[group * taps..(group + 1) * taps];
+        let limits = &self.limits[group];
+        for (y, out) in rows.zip(out.chunks_exact_mut(self.out_width)) {
+            for (x, out) in out.iter_mut().enumerate() {
                 let mut sum = F32x4::load(&limits.bias);
                 for ky in 0..kernel.0 {
                     let row = self.input_row(input, y * stride.0 + ky, zeros);
                     for kx in 0..kernel.1 {
                         let column = (x * stride.1 + kx).checked_sub(self.geometry.padding.1);
-                        let Some(column) = column.filter(|&column| column < self.input.width)
-                        else {
-                            continue;
-                        };
-                        let start = column * channels;
-                        let values = &row[start + lanes.start..start + lanes.end];
-                        let values = match values.first_chunk() {
-                            Some(values) => F32x4::load(values),
-                            None => F32x4::from_partial(values, 0.0),
-                        };
-                        let weights = &self.weights[group * taps + ky * kernel.1 + kx];
-                        sum = values.mul_add(F32x4::load(weights), sum);
+                        if let Some(values) = column.and_then(|column| row.get(column)) {
+                            let weights = F32x4::load(&weights[ky * kernel.1 + kx]);
+                            sum = F32x4::load(values).mul_add(weights, sum);
+                        }
                     }
                 }
-                let sum = sum.clip(F32x4::load(&limits.low), F32x4::load(&limits.high));
-                sum.to_partial(&mut out[lanes.clone()]);
+                let (low, high) = (F32x4::load(&limits.low), F32x4::load(&limits.high));
+                sum.clip(low, high).store(out);
             }
         }
     }

@@ -6,7 +6,10 @@
 //! unrolling inside one block spills an accumulator and is slower than no unrolling.
 
 use crate::builder::Activation;
+use crate::layout::Layout;
 use crate::simd::F32x4;
+#[cfg(feature = "serde")]
+use crate::stored::ensure;
 
 /// Pixels a tile has.
 pub(crate) const TILE: usize = 4;
@@ -18,6 +21,7 @@ pub(crate) type Column = [f32; TILE];
 
 /// Weights of a layer, packed: for each panel of eight output channels, for each `k`, eight weights.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weights {
     panels: Vec<[[f32; 4]; 2]>,
     k: usize,
@@ -26,10 +30,10 @@ pub(crate) struct Weights {
 
 /// What is done to sums on their way to memory.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Epilogue {
     /// For each panel, padded with zeros.
     pub(crate) bias: Vec<[[f32; 4]; 2]>,
-    pub(crate) channels: usize,
     pub(crate) low: f32,
     pub(crate) high: f32,
 }
@@ -39,7 +43,6 @@ impl Epilogue {
         let (low, high) = activation.range();
         Self {
             bias: panels_of(bias),
-            channels: bias.len(),
             low,
             high,
         }
@@ -48,27 +51,32 @@ impl Epilogue {
     /// Adds what `residual` holds for the values of a tile, limits them, and writes them.
     #[inline(always)]
     pub(crate) fn store(&self, [a, b, c, d]: [[F32x4; 2]; TILE], at: At, target: &mut Target<'_>) {
-        let channel = at.panel * PANEL;
-        let first = at.tile * TILE;
-        if channel + PANEL > self.channels || first + TILE > target.pixels {
+        let pixel = at.tile * TILE;
+        let plane = at.panel * 2;
+        if pixel + TILE > target.pixels || plane + 1 >= target.planes {
             // A copy made here, so that the fast path below leaves the sums in registers.
-            let tile = [a, b, c, d];
-            self.store_part(&tile, channel, first, target);
+            let sums = [a, b, c, d];
+            self.store_part(&sums, plane, pixel, target);
             return;
         }
-        let step = self.channels;
-        let start = first * step + channel;
-        // SAFETY, for all four: `Target::new` checked that there are `pixels` rows of `channels` values; this is one
-        // of them, and the panel ends within it.
-        self.store_pixel(a, start, target);
-        self.store_pixel(b, start + step, target);
-        self.store_pixel(c, start + 2 * step, target);
-        self.store_pixel(d, start + 3 * step, target);
+        // SAFETY, for all four: `Target::new` checked that each plane has `pixels` pixels from `first` on; these are
+        // four of them, and both planes exist.
+        self.store_pixel(a, plane, pixel, target);
+        self.store_pixel(b, plane, pixel + 1, target);
+        self.store_pixel(c, plane, pixel + 2, target);
+        self.store_pixel(d, plane, pixel + 3, target);
     }
 
     #[inline(always)]
-    fn store_pixel(&self, [left, right]: [F32x4; 2], start: usize, target: &mut Target<'_>) {
+    fn store_pixel(
+        &self,
+        [left, right]: [F32x4; 2],
+        plane: usize,
+        pixel: usize,
+        target: &mut Target<'_>,
+    ) {
         let (low, high) = (F32x4::splat(self.low), F32x4::splat(self.high));
+        let start = plane * target.stride + (target.first + pixel) * 4;
         #[allow(
             unsafe_code,
             reason = "bounds checks here cost as much as a step of the inner loop"
@@ -76,36 +84,37 @@ impl Epilogue {
         // SAFETY: see the caller.
         unsafe {
             let (mut left, mut right) = (left, right);
-            if let Some(residual) = target.residual {
-                left = left.add(F32x4::load_at(residual, start));
-                right = right.add(F32x4::load_at(residual, start + 4));
+            if let Some(residual) = &target.residual {
+                let start = plane * residual.stride + (residual.first + pixel) * 4;
+                left = left.add(F32x4::load_at(residual.values, start));
+                right = right.add(F32x4::load_at(residual.values, start + residual.stride));
             }
             left.clip(low, high).store_at(target.out, start);
-            right.clip(low, high).store_at(target.out, start + 4);
+            right
+                .clip(low, high)
+                .store_at(target.out, start + target.stride);
         }
     }
 
-    /// A tile that reaches beyond the last pixel or the last channel.
+    /// A tile that reaches beyond the last pixel, or the last plane.
     #[inline(never)]
     fn store_part(
         &self,
         tile: &[[F32x4; 2]; TILE],
-        channel: usize,
-        first: usize,
+        plane: usize,
+        pixel: usize,
         target: &mut Target<'_>,
     ) {
         let (low, high) = (F32x4::splat(self.low), F32x4::splat(self.high));
-        for (pixel, sums) in (first..target.pixels).zip(tile) {
-            let start = pixel * self.channels + channel;
-            let end = start + PANEL.min(self.channels - channel);
-            let starts = (start..end).step_by(4);
-            for (start, &sum) in starts.zip(sums) {
-                let end = end.min(start + 4);
-                let residual = target
-                    .residual
-                    .map_or(&[][..], |residual| &residual[start..end]);
-                let sum = sum.add(F32x4::from_partial(residual, 0.0));
-                sum.clip(low, high).to_partial(&mut target.out[start..end]);
+        for (pixel, sums) in (pixel..target.pixels).zip(tile) {
+            for (plane, &sum) in (plane..target.planes).zip(sums) {
+                let mut sum = sum;
+                if let Some(residual) = &target.residual {
+                    let start = plane * residual.stride + (residual.first + pixel) * 4;
+                    sum = sum.add(F32x4::from_slice(&residual.values[start..]));
+                }
+                let start = plane * target.stride + (target.first + pixel) * 4;
+                sum.clip(low, high).to_slice(&mut target.out[start..]);
             }
         }
     }
@@ -118,32 +127,57 @@ pub(crate) struct At {
     pub(crate) panel: usize,
 }
 
-/// Where results go.
+/// Where results go: `pixels` from pixel `first` of each plane of `out` on.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
-    pixels: usize,
-    /// What is added before the activation.
-    residual: Option<&'a [f32]>,
     out: &'a mut [f32],
+    stride: usize,
+    planes: usize,
+    first: usize,
+    pixels: usize,
+    residual: Option<Residual<'a>>,
+}
+
+/// What is added before the activation: as many planes and pixels.
+#[derive(Debug)]
+pub(crate) struct Residual<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) first: usize,
 }
 
 impl<'a> Target<'a> {
-    /// `out` and `residual` have `pixels` rows of `channels` values each.
     pub(crate) fn new(
-        pixels: usize,
-        channels: usize,
-        residual: Option<&'a [f32]>,
         out: &'a mut [f32],
+        layout: Layout,
+        first: usize,
+        pixels: usize,
+        residual: Option<Residual<'a>>,
     ) -> Self {
-        assert_eq!(out.len(), pixels * channels, "length of the output");
-        if let Some(residual) = residual {
-            assert_eq!(residual.len(), out.len(), "length of the residual");
+        let fits = |len: usize, stride: usize, first: usize| {
+            let end = first.checked_add(pixels).and_then(|end| end.checked_mul(4));
+            layout.planes.checked_mul(stride) == Some(len) && end.is_some_and(|end| end <= stride)
+        };
+        assert!(fits(out.len(), layout.stride, first), "size of the output");
+        if let Some(residual) = &residual {
+            let len = residual.values.len();
+            assert!(
+                fits(len, residual.stride, residual.first),
+                "size of the residual"
+            );
         }
         Self {
+            out,
+            stride: layout.stride,
+            planes: layout.planes,
+            first,
             pixels,
             residual,
-            out,
         }
+    }
+
+    pub(crate) fn pixels(&self) -> usize {
+        self.pixels
     }
 }
 
@@ -177,6 +211,14 @@ impl Weights {
             k,
             epilogue: Epilogue::new(bias, activation),
         }
+    }
+
+    /// Whether there is what its layer needs.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, k: usize, channels: usize) -> Option<()> {
+        let panels = channels.div_ceil(PANEL);
+        ensure(self.k == k && self.epilogue.bias.len() == panels)?;
+        ensure(self.panels.len() == panels.checked_mul(k)?)
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -8,6 +8,8 @@
 use crate::builder::Activation;
 use crate::gemm_f32::{At, Epilogue, PANEL, TILE, Target, panels_of};
 use crate::simd::{F32x4, I8x16, I32x4};
+#[cfg(feature = "serde")]
+use crate::stored::ensure;
 
 /// `k` a block covers.
 pub(crate) const BLOCK: usize = 8;
@@ -29,8 +31,9 @@ pub(crate) struct Scales {
 /// Weights of a layer, packed: for each panel of eight output channels, for each block of `k`, as two halves of four
 /// steps, four weights for each channel.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weights {
-    panels: Vec<[[i8; 16]; 4]>,
+    pub(crate) panels: Vec<[[i8; 16]; 4]>,
     blocks: usize,
     /// The size of one step of each channel's weights.
     scale: Vec<[[f32; 4]; 2]>,
@@ -66,6 +69,16 @@ impl Weights {
             sum: panels_of(&sums),
             epilogue: Epilogue::new(bias, activation),
         }
+    }
+
+    /// Whether there is what its layer needs.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, k: usize, channels: usize) -> Option<()> {
+        let panels = channels.div_ceil(PANEL);
+        let vectors = [&self.scale, &self.sum, &self.epilogue.bias];
+        ensure(self.blocks == k.div_ceil(BLOCK))?;
+        ensure(vectors.iter().all(|vector| vector.len() == panels))?;
+        ensure(self.panels.len() == panels.checked_mul(self.blocks)?)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -123,7 +136,7 @@ impl Weights {
 
 /// The integer sums of one tile.
 #[inline(always)]
-fn tile(columns: &[Columns], weights: &[[[i8; 16]; 4]]) -> [[I32x4; 2]; TILE] {
+pub(crate) fn tile(columns: &[Columns], weights: &[[[i8; 16]; 4]]) -> [[I32x4; 2]; TILE] {
     let mut sums = [[I32x4::splat(0); 2]; TILE];
     for (columns, weights) in columns.iter().zip(weights) {
         let columns = [I8x16::load(&columns[0]), I8x16::load(&columns[1])];
@@ -160,7 +173,7 @@ fn step<const PIXEL: usize>(
 const MEETING: [[usize; 4]; 2] = [[0, 1, 4, 5], [2, 3, 6, 7]];
 
 /// Turns one output channel's weights into steps, zeros beyond its end, and returns the size of a step.
-fn quantise_row(row: &[f32], steps: &mut [i8]) -> f32 {
+pub(crate) fn quantise_row(row: &[f32], steps: &mut [i8]) -> f32 {
     let largest = row.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     let mut crowded = 0.0f32;
     for block in row.chunks(BLOCK) {

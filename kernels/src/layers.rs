@@ -1,6 +1,7 @@
 //! The layers that need no packing: addition, pooling.
 
 use crate::builder::Activation;
+use crate::layout::Layout;
 use crate::simd::F32x4;
 
 /// Adds `other` to `values` and applies the activation.
@@ -18,14 +19,14 @@ pub(crate) fn add_in_place(values: &mut [f32], other: &[f32], activation: Activa
 }
 
 /// The mean of each channel over all pixels of `input`.
-pub(crate) fn average(input: &[f32], out: &mut [f32]) {
-    let channels = out.len();
-    out.fill(0.0);
-    for pixel in input.chunks_exact(channels) {
-        add_in_place(out, pixel, Activation::None);
-    }
-    let pixels = (input.len() / channels) as f32;
-    for value in out {
-        *value /= pixels;
+pub(crate) fn average(input: &[f32], layout: Layout, out: &mut [f32]) {
+    let pixels = F32x4::splat((layout.values() / 4) as f32);
+    let planes = input.chunks_exact(layout.stride);
+    for (plane, out) in planes.zip(out.as_chunks_mut::<4>().0) {
+        let mut sum = F32x4::splat(0.0);
+        for pixel in plane[..layout.values()].as_chunks::<4>().0 {
+            sum = sum.add(F32x4::load(pixel));
+        }
+        sum.div(pixels).store(out);
     }
 }

@@ -4,6 +4,8 @@
 //! [`run`](Network::run) images through the [`Network`] with one [`Arena`]. Everything is channels last (NHWC) with a
 //! batch of one, and nothing is allocated while a network runs.
 //!
+//! With the feature `serde`, a network can be stored and read back; it is checked as it is read.
+//!
 //! What it does to be fast is told in `NOTES.md`, with figures.
 
 mod builder;
@@ -13,11 +15,17 @@ mod depthwise;
 mod gemm_f32;
 mod gemm_i8;
 mod layers;
+mod layout;
 mod network;
 mod pack;
 mod plan;
 mod simd;
+#[cfg(feature = "serde")]
+mod stored;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+mod exact;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -9,11 +9,14 @@ use std::ops::Range;
 use crate::conv::{Convolution, Scratch};
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
+use crate::gemm_f32::{Residual, Target};
 use crate::layers;
+use crate::layout::{self, Layout};
 use crate::{Activation, Precision};
 
 /// Rows, columns and channels of a tensor, which is stored in that order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Shape {
     /// Rows.
     pub height: usize,
@@ -43,10 +46,6 @@ impl Shape {
             channels,
         }
     }
-
-    pub(crate) fn row_len(self) -> usize {
-        self.width * self.channels
-    }
 }
 
 /// A network ready to run: plain data, that may be copied with the memory it is in.
@@ -55,26 +54,30 @@ pub struct Network {
     pub(crate) precision: Precision,
     pub(crate) input: Shape,
     pub(crate) output: Buffer,
-    pub(crate) output_len: usize,
+    pub(crate) output_shape: Shape,
+    /// Where the input is put in planes, if other layers than convolutions read it.
+    pub(crate) import: Option<Buffer>,
     pub(crate) steps: Vec<Step>,
     pub(crate) segments: Vec<Segment>,
     /// Floats of the arena.
     pub(crate) floats: usize,
-    /// The most values a row has that a depthwise step reads.
+    /// Four times the width of the widest tensor that a depthwise step reads.
     pub(crate) zeros: usize,
 }
 
 /// Where a tensor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Buffer {
-    /// The slice that `run` was given.
+    /// The slice that `run` was given: rows, columns, channels. Only convolutions read that.
     Input,
-    /// A ring of rows in the arena: row `y` is at `y % rows`. A tensor kept whole has all its rows.
+    /// A ring of rows in the arena, in planes: see [`Layout`]. A tensor kept whole has all its rows.
     Arena { offset: usize, rows: usize },
 }
 
 /// One fused layer.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Step {
     pub(crate) kernel: Kernel,
     pub(crate) input: Buffer,
@@ -87,6 +90,7 @@ pub(crate) struct Step {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Kernel {
     Convolution {
         convolution: Convolution,
@@ -103,6 +107,7 @@ pub(crate) enum Kernel {
 
 /// How output rows depend on input rows.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Reach {
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
@@ -120,6 +125,7 @@ impl Reach {
 
 /// Steps that run strip by strip.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Segment {
     pub(crate) steps: Range<usize>,
     /// Output rows of the last step that are made at a time.
@@ -179,7 +185,7 @@ impl Network {
     /// How many values [`Self::run`] writes.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.output_len
+        self.output_shape.len()
     }
 
     /// The arithmetic it was built for.
@@ -271,9 +277,13 @@ impl Network {
         mut profiler: Option<&mut Profiler<'_>>,
     ) {
         assert_eq!(input.len(), self.input.len(), "length of the input");
-        assert_eq!(output.len(), self.output_len, "length of the output");
+        assert_eq!(output.len(), self.output_len(), "length of the output");
         assert_eq!(arena.floats.len(), self.floats, "the network of the arena");
         arena.done.fill(0);
+        if let Some(buffer @ Buffer::Arena { rows, .. }) = self.import {
+            let planes = &mut arena.floats[buffer.range(self.input)];
+            layout::import(input, self.input, Layout::new(self.input, rows), planes);
+        }
         for segment in &self.segments {
             let Some(last) = segment.steps.clone().last() else {
                 continue;
@@ -284,12 +294,9 @@ impl Network {
                 self.ensure(segment, last, end, arena, input, &mut profiler);
             }
         }
-        match self.output {
-            Buffer::Input => output.copy_from_slice(input),
-            Buffer::Arena { offset, .. } => {
-                output.copy_from_slice(&arena.floats[offset..offset + self.output_len]);
-            }
-        }
+        let layout = Layout::new(self.output_shape, self.output.rows(self.output_shape));
+        let planes = &arena.floats[self.output.range(self.output_shape)];
+        layout::export(planes, self.output_shape, layout, output);
     }
 
     /// Makes the first `rows` rows of a step's output exist.
@@ -313,10 +320,7 @@ impl Network {
         }
         let start = profiler.as_mut().map(|profiler| (profiler.clock)());
         // The rows of a ring are contiguous only up to its end.
-        let ring = match step.output {
-            Buffer::Arena { rows, .. } => rows,
-            Buffer::Input => step.output_shape.height,
-        };
+        let ring = step.output.rows(step.output_shape);
         while from < rows {
             let end = rows.min((from / ring + 1) * ring);
             step.run(from..end, arena, input);
@@ -348,82 +352,84 @@ impl Step {
     /// Computes output rows that are contiguous in the output's ring.
     fn run(&self, rows: Range<usize>, arena: &mut Arena, input: &[f32]) {
         let floats = &mut arena.floats[..];
-        let row_len = self.output_shape.row_len();
-        let target = self.output.place(rows.start, row_len, rows.len() * row_len);
-        let source = self.input.whole(self.input_shape);
+        let target = self.output.range(self.output_shape);
+        let layout = Layout::new(self.output_shape, self.output.rows(self.output_shape));
+        let source = match self.input {
+            Buffer::Input => None,
+            Buffer::Arena { .. } => Some(self.input.range(self.input_shape)),
+        };
+        let from = Layout::new(self.input_shape, self.input.rows(self.input_shape));
         match &self.kernel {
             Kernel::Convolution {
                 convolution,
                 residual,
             } => {
                 let width = self.output_shape.width;
-                let channels = self.output_shape.channels;
                 let total = rows.len() * width;
                 for done in (0..total).step_by(convolution.chunk()) {
                     let pixels = convolution.chunk().min(total - done);
                     let first = rows.start * width + done;
                     let values = source.clone().map_or(input, |source| &floats[source]);
                     convolution.pack(values, first, pixels, &mut arena.scratch);
-                    let start = target.start + done * channels;
-                    let target = start..start + pixels * channels;
-                    let from = first * channels..(first + pixels) * channels;
-                    match residual {
+                    let place = layout.row(rows.start) / 4 + done;
+                    let mut target = match residual {
                         None => {
-                            let out = &mut floats[target];
-                            convolution.multiply(&arena.scratch, pixels, None, out);
+                            let out = &mut floats[target.clone()];
+                            Target::new(out, layout, place, pixels, None)
                         }
-                        Some(Buffer::Input) => {
-                            let (residual, out) = (Some(&input[from]), &mut floats[target]);
-                            convolution.multiply(&arena.scratch, pixels, residual, out);
+                        Some(residual) => {
+                            let range = residual.range(self.output_shape);
+                            let (values, out) =
+                                read_and_write(floats, input, Some(range), target.clone());
+                            let rows = residual.rows(self.output_shape);
+                            let residual = Residual {
+                                values,
+                                stride: Layout::new(self.output_shape, rows).stride,
+                                first,
+                            };
+                            Target::new(out, layout, place, pixels, Some(residual))
                         }
-                        Some(Buffer::Arena { offset, .. }) => {
-                            let from = offset + from.start..offset + from.end;
-                            let (residual, out) = read_and_write(floats, input, Some(from), target);
-                            convolution.multiply(&arena.scratch, pixels, Some(residual), out);
-                        }
-                    }
+                    };
+                    convolution.multiply(&arena.scratch, &mut target);
                 }
             }
             Kernel::Depthwise(depthwise) => {
                 let (values, out) = read_and_write(floats, input, source, target);
-                depthwise.run(values, rows, &arena.zeros, out);
+                depthwise.run(values, rows, &arena.zeros, layout, out);
             }
             Kernel::Add { other, activation } => {
                 let (values, out) = read_and_write(floats, input, source, target.clone());
                 out.copy_from_slice(values);
-                let other = other.whole(self.output_shape);
+                let other = Some(other.range(self.output_shape));
                 let (values, out) = read_and_write(floats, input, other, target);
                 layers::add_in_place(out, values, *activation);
             }
             Kernel::Average => {
                 let (values, out) = read_and_write(floats, input, source, target);
-                layers::average(values, out);
+                layers::average(values, from, out);
             }
             Kernel::Dense(dense) => {
                 let (values, out) = read_and_write(floats, input, source, target);
-                dense.run(values, &mut arena.integers, out);
+                dense.run(values, from, &mut arena.integers, out);
             }
         }
     }
 }
 
 impl Buffer {
-    /// The part of the arena that holds the tensor, or its ring; nothing for the input of the network.
-    fn whole(self, shape: Shape) -> Option<Range<usize>> {
+    /// The part of the arena that holds the tensor, or its ring.
+    fn range(self, shape: Shape) -> Range<usize> {
         match self {
-            Self::Input => None,
-            Self::Arena { offset, rows } => Some(offset..offset + rows * shape.row_len()),
+            Self::Input => 0..0,
+            Self::Arena { offset, rows } => offset..offset + Layout::new(shape, rows).len(),
         }
     }
 
-    /// Where `len` values from the start of row `y` on are.
-    fn place(self, y: usize, row_len: usize, len: usize) -> Range<usize> {
+    /// How many rows it holds.
+    pub(crate) fn rows(self, shape: Shape) -> usize {
         match self {
-            Self::Input => 0..0,
-            Self::Arena { offset, rows } => {
-                let start = offset + y % rows * row_len;
-                start..start + len
-            }
+            Self::Input => shape.height,
+            Self::Arena { rows, .. } => rows,
         }
     }
 }

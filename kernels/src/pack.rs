@@ -3,21 +3,30 @@
 use crate::builder::Geometry;
 use crate::gemm_f32::{Column, TILE};
 use crate::gemm_i8::{Columns, Scales};
+use crate::layout::Layout;
 use crate::network::Shape;
 use crate::simd::{F32x4, I8x16};
+#[cfg(feature = "serde")]
+use crate::stored::ensure;
 
 /// Finds the values under a convolution's window for each output pixel.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Windows {
     geometry: Geometry,
     input: Shape,
-    /// Rows the input's buffer has; row `y` is at `y % rows`.
-    rows: usize,
+    /// Rows the input's buffer has; row `y` is at `y % rows`. Nothing if the input is an image, which is not in planes.
+    rows: Option<usize>,
     out_width: usize,
 }
 
 impl Windows {
-    pub(crate) fn new(geometry: Geometry, input: Shape, rows: usize, out_width: usize) -> Self {
+    pub(crate) fn new(
+        geometry: Geometry,
+        input: Shape,
+        rows: Option<usize>,
+        out_width: usize,
+    ) -> Self {
         Self {
             geometry,
             input,
@@ -26,14 +35,50 @@ impl Windows {
         }
     }
 
+    /// Whether it fits its layer.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self, rows: Option<usize>, input: Shape, output: Shape) -> Option<()> {
+        let Geometry {
+            kernel,
+            stride,
+            padding,
+        } = self.geometry;
+        let shapes = (self.input, self.rows, self.out_width);
+        ensure(shapes == (input, rows, output.width))?;
+        ensure(stride.0 > 0 && stride.1 > 0)?;
+        // Far from where sums of these could overflow.
+        let parts = [kernel.0, kernel.1, stride.0, stride.1, padding.0, padding.1];
+        ensure(parts.iter().all(|&part| part < 1 << 10) && kernel.0 * kernel.1 > 0)?;
+        ensure(input.channels < 1 << 20 && input.width < 1 << 20 && input.height < 1 << 20)?;
+        self.len().checked_mul(1 << 10).map(|_| ())
+    }
+
     /// Values under one window.
     pub(crate) fn len(&self) -> usize {
-        self.geometry.kernel.0 * self.geometry.kernel.1 * self.input.channels
+        self.geometry.kernel.0 * self.geometry.kernel.1 * self.depth()
+    }
+
+    /// Values a pixel of the input has, those that pad planes counted.
+    pub(crate) fn depth(&self) -> usize {
+        match self.rows {
+            Some(_) => self.input.channels.next_multiple_of(4),
+            None => self.input.channels,
+        }
+    }
+
+    /// The input's layout, unless it is an image.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        self.rows.map(|rows| Layout::new(self.input, rows))
     }
 
     /// Whether windows are single pixels within the input, so that nothing needs to be gathered.
     pub(crate) fn is_pointwise(&self) -> bool {
-        self.geometry.kernel == (1, 1) && self.geometry.padding == (0, 0)
+        self.rows.is_some() && self.geometry.kernel == (1, 1) && self.geometry.padding == (0, 0)
+    }
+
+    /// Whether there is a window at each pixel.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.geometry.stride == (1, 1)
     }
 
     /// Calls `sink` with each tile of `pixels` output pixels from `first` on, as rows and columns of the output. A last
@@ -63,13 +108,11 @@ impl Windows {
         }
     }
 
-    /// The values under a pointwise window.
+    /// Where the value under a pointwise window is within each plane.
     #[inline(always)]
-    pub(crate) fn pixel<'a>(&self, input: &'a [f32], (y, x): (usize, usize)) -> &'a [f32] {
+    pub(crate) fn pixel(&self, layout: Layout, (y, x): (usize, usize)) -> usize {
         let Geometry { stride, .. } = self.geometry;
-        let channels = self.input.channels;
-        let start = (y * stride.0 % self.rows * self.input.width + x * stride.1) * channels;
-        &input[start..start + channels]
+        layout.row(y * stride.0) + x * stride.1 * 4
     }
 
     /// The rows a window has.
@@ -103,27 +146,45 @@ impl Windows {
             && left >= padding.1
             && left + kernel.1 <= width + padding.1;
         if inside {
-            let row = (top - padding.0) % self.rows;
-            let start = (row * width + left - padding.1) * channels;
+            let start = ((top - padding.0) * width + left - padding.1) * channels;
             return &input[start..start + kernel.1 * channels];
         }
         self.copy_window_row(input, (top, left), buffer);
         buffer
     }
 
-    /// Copies the values under whole windows, one after the other.
+    /// Copies the values under whole windows: for each tap, for each plane, four values of each window.
     #[inline(never)]
     pub(crate) fn gather(
         &self,
         input: &[f32],
+        layout: Layout,
         positions: [(usize, usize); TILE],
         target: &mut [f32],
     ) {
-        let stride = self.geometry.stride;
-        for (target, (y, x)) in target.chunks_exact_mut(self.len()).zip(positions) {
-            let rows = target.chunks_exact_mut(self.len() / self.height());
-            for (ky, row) in rows.enumerate() {
-                self.copy_window_row(input, (y * stride.0 + ky, x * stride.1), row);
+        let Geometry {
+            kernel,
+            stride,
+            padding,
+        } = self.geometry;
+        target.fill(0.0);
+        let taps = target.chunks_exact_mut(layout.planes * TILE * 4);
+        for (tap, target) in taps.enumerate() {
+            let (ky, kx) = (tap / kernel.1, tap % kernel.1);
+            for (pixel, (y, x)) in positions.into_iter().enumerate() {
+                let row = (y * stride.0 + ky).checked_sub(padding.0);
+                let column = (x * stride.1 + kx).checked_sub(padding.1);
+                let (Some(row), Some(column)) = (row, column) else {
+                    continue;
+                };
+                if row >= self.input.height || column >= self.input.width {
+                    continue;
+                }
+                let from = layout.row(row) + column * 4;
+                let planes = input.chunks_exact(layout.stride);
+                for (plane, target) in planes.zip(target.chunks_exact_mut(TILE * 4)) {
+                    F32x4::from_slice(&plane[from..]).to_slice(&mut target[pixel * 4..]);
+                }
             }
         }
     }
@@ -142,14 +203,13 @@ impl Windows {
         if top < padding.0 || top - padding.0 >= self.input.height || start >= end {
             return;
         }
-        let row = (top - padding.0) % self.rows;
-        let from = (row * width + left + start - padding.1) * channels;
+        let from = ((top - padding.0) * width + left + start - padding.1) * channels;
         let len = (end - start) * channels;
         target[start * channels..end * channels].copy_from_slice(&input[from..from + len]);
     }
 }
 
-/// Packs a tile of floats: for each `k`, the values of its four pixels.
+/// Packs a tile of an image: for each `k`, the values of its four pixels.
 #[inline(always)]
 pub(crate) fn pack_f32(pixels: [&[f32]; TILE], columns: &mut [Column]) {
     let whole = columns.len() / 4 * 4;
@@ -173,24 +233,89 @@ pub(crate) fn pack_f32(pixels: [&[f32]; TILE], columns: &mut [Column]) {
     }
 }
 
+/// Where a tile's values are: for each plane of `stride` floats, four from each of `bases` on.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile<'a> {
+    planes: &'a [f32],
+    stride: usize,
+    bases: [usize; TILE],
+}
+
+impl<'a> Tile<'a> {
+    #[inline(always)]
+    pub(crate) fn new(planes: &'a [f32], stride: usize, bases: [usize; TILE]) -> Self {
+        let [a, b, c, d] = bases;
+        let end = stride.saturating_sub(3);
+        assert!(a < end && b < end && c < end && d < end, "pixels of a tile");
+        Self {
+            planes,
+            stride,
+            bases,
+        }
+    }
+
+    /// Calls `sink` with four values of each pixel, plane by plane.
+    #[inline(always)]
+    fn for_each(self, mut sink: impl FnMut([F32x4; TILE])) {
+        let [a, b, c, d] = self.bases;
+        for plane in self.planes.chunks_exact(self.stride) {
+            #[allow(unsafe_code, reason = "bounds checks here cost as much as packing")]
+            // SAFETY: a plane has `stride` values, and `new` checked that each base is at least four before their end.
+            unsafe {
+                sink([
+                    F32x4::load_at(plane, a),
+                    F32x4::load_at(plane, b),
+                    F32x4::load_at(plane, c),
+                    F32x4::load_at(plane, d),
+                ]);
+            }
+        }
+    }
+}
+
+/// Packs a tile of floats: for each `k`, the values of its four pixels.
+#[inline(always)]
+pub(crate) fn pack_planes_f32(tile: Tile<'_>, columns: &mut [Column]) {
+    let mut quads = columns.as_chunks_mut::<4>().0.iter_mut();
+    tile.for_each(|values| {
+        if let Some(quad) = quads.next() {
+            let [a, b, c, d] = F32x4::transpose(values);
+            a.store(&mut quad[0]);
+            b.store(&mut quad[1]);
+            c.store(&mut quad[2]);
+            d.store(&mut quad[3]);
+        }
+    });
+}
+
 /// Quantises and packs a tile. Each pixel has a scale and an offset of its own, from the smallest to the largest of its
 /// values, so that one bright spot does not cost the whole image its precision. A NaN is taken for the smallest value;
 /// an infinity makes the scale infinite. `exact_zero` asks for a step at zero: without, the many zeros of a window at a
 /// border would all be off by the same amount. Unless `SIGNED`, no value is negative, and ranges start at zero.
 #[inline(always)]
 pub(crate) fn pack_i8<const SIGNED: bool>(
-    pixels: [&[f32]; TILE],
+    tile: Tile<'_>,
     exact_zero: bool,
     columns: &mut [Columns],
 ) -> Scales {
-    let k = pixels[0].len();
     let quads = columns.as_flattened_mut();
-    let [a, b, c, d] = pixels;
-    let (a, b, c, d) = (&a[..k], &b[..k], &c[..k], &d[..k]);
-    let (low_a, high_a) = bounds::<SIGNED>(a);
-    let (low_b, high_b) = bounds::<SIGNED>(b);
-    let (low_c, high_c) = bounds::<SIGNED>(c);
-    let (low_d, high_d) = bounds::<SIGNED>(d);
+    let infinity = F32x4::splat(f32::INFINITY);
+    let mut low_a = if SIGNED { infinity } else { F32x4::splat(0.0) };
+    let (mut low_b, mut low_c, mut low_d) = (low_a, low_a, low_a);
+    let mut high_a = F32x4::splat(f32::NEG_INFINITY);
+    let (mut high_b, mut high_c, mut high_d) = (high_a, high_a, high_a);
+    tile.for_each(|[a, b, c, d]| {
+        if SIGNED {
+            low_a = low_a.at_most(a);
+            low_b = low_b.at_most(b);
+            low_c = low_c.at_most(c);
+            low_d = low_d.at_most(d);
+        }
+        high_a = high_a.at_least(a);
+        high_b = high_b.at_least(b);
+        high_c = high_c.at_least(c);
+        high_d = high_d.at_least(d);
+    });
     let lows = F32x4::transpose([low_a, low_b, low_c, low_d]);
     let highs = F32x4::transpose([high_a, high_b, high_c, high_d]);
     let low = lows[0].at_most(lows[1]).at_most(lows[2].at_most(lows[3]));
@@ -220,22 +345,12 @@ pub(crate) fn pack_i8<const SIGNED: bool>(
             above(d, low_d).mul_add(factor_d, half).truncate(),
         ])
     };
-    let whole = k / 4;
-    let (a_quads, a_rest) = a.as_chunks::<4>();
-    let (b_quads, b_rest) = b.as_chunks::<4>();
-    let (c_quads, c_rest) = c.as_chunks::<4>();
-    let (d_quads, d_rest) = d.as_chunks::<4>();
-    let left = a_quads.iter().zip(b_quads);
-    let right = c_quads.iter().zip(d_quads);
-    for (quad, ((a, b), (c, d))) in quads.iter_mut().zip(left.zip(right)) {
-        let (a, b) = (F32x4::load(a), F32x4::load(b));
-        let (c, d) = (F32x4::load(c), F32x4::load(d));
-        quantise(a, b, c, d).store(quad);
-    }
-    if !a_rest.is_empty() {
-        let part = |rest: &[f32]| F32x4::from_partial(rest, rest[0]);
-        quantise(part(a_rest), part(b_rest), part(c_rest), part(d_rest)).store(&mut quads[whole]);
-    }
+    let mut quads = quads.iter_mut();
+    tile.for_each(|[a, b, c, d]| {
+        if let Some(quad) = quads.next() {
+            quantise(a, b, c, d).store(quad);
+        }
+    });
     // What lies beyond `k` meets weights of zero: any seven-bit values left there from before will do.
     let mut scales = Scales {
         scale: [0.0; TILE],
@@ -265,28 +380,4 @@ fn with_step_at_zero(low: F32x4, high: F32x4) -> (F32x4, F32x4) {
         *high = *low + step * LEVELS;
     }
     (F32x4::load(&lows), F32x4::load(&highs))
-}
-
-/// The smallest and the largest values of a slice, one for each lane. NaN is passed over. Unless `SIGNED`, the smallest
-/// is taken to be zero.
-#[inline(always)]
-fn bounds<const SIGNED: bool>(values: &[f32]) -> (F32x4, F32x4) {
-    let mut low = F32x4::splat(if SIGNED { f32::INFINITY } else { 0.0 });
-    let mut high = F32x4::splat(f32::NEG_INFINITY);
-    let (quads, rest) = values.as_chunks::<4>();
-    for quad in quads {
-        let values = F32x4::load(quad);
-        if SIGNED {
-            low = low.at_most(values);
-        }
-        high = high.at_least(values);
-    }
-    if let Some(&first) = rest.first() {
-        let values = F32x4::from_partial(rest, first);
-        if SIGNED {
-            low = low.at_most(values);
-        }
-        high = high.at_least(values);
-    }
-    (low, high)
 }

@@ -6,6 +6,7 @@ use crate::builder::{Layer, NetworkBuilder};
 use crate::conv::{Convolution, Integers};
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
+use crate::layout::Layout;
 use crate::network::{Buffer, Kernel, Reach, Segment, Shape, Step};
 use crate::{Activation, BuildError, Network, Precision, TensorId};
 
@@ -40,7 +41,9 @@ pub(crate) fn plan(
         .iter()
         .map(|steps| choose_strip(&layers, &made[steps.clone()], &shapes, &mut rows))
         .collect();
-    let (buffers, floats) = place(&layers, &made, &segments, &shapes, &rows, output);
+    // Planes are what all but convolutions read.
+    let import = output.0 == 0 || layers.iter().flatten().any(Layer::reads_imported);
+    let (buffers, floats) = place(&layers, &made, &segments, &shapes, &rows, (output, import));
 
     let non_negative: Vec<bool> = (0..shapes.len())
         .map(|tensor| {
@@ -62,7 +65,7 @@ pub(crate) fn plan(
             depthwise: true, ..
         } = layer
         {
-            zeros = zeros.max(shapes[input.0].row_len());
+            zeros = zeros.max(shapes[input.0].width * 4);
         }
         steps.push(Step {
             reach: layer.reach(),
@@ -74,7 +77,7 @@ pub(crate) fn plan(
             kernel: kernel(
                 layer,
                 shapes[input.0],
-                rows[input.0],
+                buffers[input.0],
                 shapes[tensor],
                 &buffers,
                 gains,
@@ -86,7 +89,8 @@ pub(crate) fn plan(
         precision,
         input: shapes[0],
         output: buffers[output.0],
-        output_len: shapes[output.0].len(),
+        output_shape: shapes[output.0],
+        import: import.then_some(buffers[0]),
         steps,
         segments: segments
             .into_iter()
@@ -126,6 +130,19 @@ impl Layer {
             }
             _ => false,
         }
+    }
+
+    /// Whether it reads the input of the network, and cannot read an image.
+    fn reads_imported(&self) -> bool {
+        let [first, second] = self.inputs();
+        let image = matches!(
+            self,
+            Self::Conv {
+                depthwise: false,
+                ..
+            }
+        );
+        second == Some(TensorId(0)) || (first == Some(TensorId(0)) && !image)
     }
 
     fn reach(&self) -> Reach {
@@ -254,7 +271,7 @@ fn choose_strip(
             }
             needed = needed.min(shapes[inner].height);
             rows[inner] = needed;
-            values += needed * shapes[inner].row_len();
+            values += Layout::new(shapes[inner], needed).len();
         }
         if values <= RINGS || strip == 1 {
             return strip;
@@ -270,10 +287,11 @@ fn place(
     segments: &[Range<usize>],
     shapes: &[Shape],
     rows: &[usize],
-    output: TensorId,
+    (output, import): (TensorId, bool),
 ) -> (Vec<Buffer>, usize) {
     // A tensor lives from the segment that makes it to the last one that reads it.
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; shapes.len()];
+    lives[0] = import.then_some((0, 0));
     for (time, steps) in segments.iter().enumerate() {
         for &tensor in &made[steps.clone()] {
             lives[tensor] = Some((time, time));
@@ -287,8 +305,11 @@ fn place(
     if let Some((_, end)) = &mut lives[output.0] {
         *end = segments.len();
     }
-    let mut order: Vec<usize> = made.to_vec();
-    let len = |tensor: usize| (rows[tensor] * shapes[tensor].row_len()).next_multiple_of(16);
+    let mut order: Vec<usize> = (0..shapes.len()).collect();
+    let len = |tensor: usize| {
+        let layout = Layout::new(shapes[tensor], rows[tensor]);
+        layout.len().next_multiple_of(16)
+    };
     order.sort_by_key(|&tensor| std::cmp::Reverse(len(tensor)));
     let mut placed: Vec<(Range<usize>, (usize, usize))> = Vec::new();
     let mut buffers = vec![Buffer::Input; shapes.len()];
@@ -351,8 +372,8 @@ fn gains(
     gains
 }
 
-/// For each input channel of `[out][in]` weights, the square root of its largest weight, relative to the
-/// geometric mean.
+/// For each input channel of `[out][in]` weights, the square root of its largest weight, relative to their
+/// mean.
 fn balance(weights: &[f32], channels: usize) -> Vec<f32> {
     let mut largest = vec![0.0f32; channels];
     for row in weights.chunks_exact(channels) {
@@ -364,18 +385,19 @@ fn balance(weights: &[f32], channels: usize) -> Vec<f32> {
     if top < f32::MIN_POSITIVE {
         return Vec::new();
     }
-    let logs: Vec<f32> = largest
+    // Square roots are the same on every machine; logarithms are not, and which factor all gains have does not matter.
+    let roots = largest
         .iter()
-        .map(|&largest| 0.5 * largest.max(top * 1e-3).ln())
-        .collect();
-    let mean = logs.iter().sum::<f32>() / channels as f32;
-    logs.into_iter().map(|log| (log - mean).exp()).collect()
+        .map(|&largest| largest.max(top * 1e-3).sqrt());
+    let roots: Vec<f32> = roots.collect();
+    let mean = roots.iter().sum::<f32>() / channels as f32;
+    roots.into_iter().map(|root| root / mean).collect()
 }
 
 fn kernel(
     layer: Layer,
     input_shape: Shape,
-    rows: usize,
+    input_buffer: Buffer,
     output_shape: Shape,
     buffers: &[Buffer],
     gains: &[f32],
@@ -393,7 +415,7 @@ fn kernel(
         } => Kernel::Depthwise(Depthwise::new(
             geometry,
             input_shape,
-            rows,
+            input_buffer.rows(input_shape),
             output_shape.width,
             (&weights, &bias),
             activation,
@@ -417,7 +439,10 @@ fn kernel(
                 convolution: Convolution::new(
                     geometry,
                     input_shape,
-                    rows,
+                    match input_buffer {
+                        Buffer::Input => None,
+                        Buffer::Arena { rows, .. } => Some(rows),
+                    },
                     output_shape,
                     (&weights, &bias),
                     activation,
@@ -434,6 +459,8 @@ fn kernel(
             activation,
         },
         Layer::GlobalAveragePool { .. } => Kernel::Average,
-        Layer::Dense { weights, bias, .. } => Kernel::Dense(Dense::new(weights, bias, integers)),
+        Layer::Dense { weights, bias, .. } => {
+            Kernel::Dense(Dense::new(&weights, bias, input_shape, integers))
+        }
     }
 }

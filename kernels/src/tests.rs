@@ -5,7 +5,7 @@ use crate::{Activation, BuildError, Conv, Network, NetworkBuilder, Precision, Sh
 
 const RELU6: Activation = Activation::Clip { min: 0.0, max: 6.0 };
 
-fn run(network: &Network, input: &[f32]) -> Vec<f32> {
+pub(crate) fn run(network: &Network, input: &[f32]) -> Vec<f32> {
     let mut arena = network.arena();
     let mut output = vec![f32::NAN; network.output_len()];
     network.run(&mut arena, input, &mut output);
@@ -265,7 +265,7 @@ impl Both {
 }
 
 /// A network of a few inverted residual blocks, big enough to run in strips, and its input.
-fn blocks(precision: Precision) -> (Network, Vec<f32>) {
+pub(crate) fn blocks(precision: Precision) -> (Network, Vec<f32>) {
     let (both, input) = both();
     (both.builder.build(both.tensor, precision).unwrap(), input)
 }

@@ -266,15 +266,14 @@ fn wrong_configurations_are_refused() {
             words,
         );
     }
-    let no_guest = kitchen.file("guest.wasm", "not wasm");
-    kitchen.refuses(
-        &model,
-        &labels,
-        &["--guest", no_guest.to_str().unwrap()],
-        "guest.wasm",
-    );
-    let baked = crate::common::dist("guest.wasm");
-    kitchen.refuses(&model, &labels, &["--guest", baked.to_str().unwrap()], "");
+    // A folder without guests, and one whose guests are none.
+    let folder = tempfile::TempDir::new().unwrap();
+    let guests = ["--guests", folder.path().to_str().unwrap()];
+    kitchen.refuses(&model, &labels, &guests, "guest-tract.wasm");
+    for name in ["guest-tract.wasm", "guest-kernels.wasm"] {
+        std::fs::write(folder.path().join(name), "not wasm").unwrap();
+    }
+    kitchen.refuses(&model, &labels, &guests, "bare guest");
 }
 
 #[test]

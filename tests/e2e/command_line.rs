@@ -207,7 +207,7 @@ fn wrong_usage_is_2_and_what_cannot_start_is_3() {
     for component in [
         &damaged,
         &none,
-        &dist("guest-unbaked.wasm"),
+        &dist("guest-kernels.wasm"),
         &dist("pinhole"),
     ] {
         for command in [

@@ -2,7 +2,7 @@
 
 use crate::common::pictures::{encode, jpeg, jpeg_announcing, scene};
 use crate::common::server::{Server, form, read_all};
-use crate::common::{assert_same, pictures};
+use crate::common::{assert_same, pictures, wait};
 use image::ImageFormat;
 use std::io::Write;
 
@@ -355,11 +355,11 @@ fn requests_have_ids() {
         .client
         .post_with("/predict", ("x-request-id", "from-outside-7"), &image);
     assert_eq!(taken.header("x-request-id"), Some("from-outside-7"));
-    let log = server.log();
-    assert!(
-        log.contains("from-outside-7") && log.contains(&made[0]),
-        "{log}"
-    );
+    // An answer is sent before its line is written.
+    wait("the lines in the log", 10, || {
+        let log = server.log();
+        (log.contains("from-outside-7") && log.contains(&made[0])).then_some(())
+    });
 }
 
 #[test]

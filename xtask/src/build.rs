@@ -10,9 +10,10 @@ const GUEST_TARGET: &str = "wasm32-wasip2";
 
 /// Brings everything in `dist/` up to date. What has not changed is not built again.
 pub fn build(workspace: &Workspace) -> Result<()> {
-    let guest = guest(workspace)?;
+    add_target(workspace)?;
+    guest(workspace, "guest-tract.wasm", &[])?;
+    guest(workspace, "guest-kernels.wasm", &["--no-default-features"])?;
     let host = host(workspace, &[])?;
-    install(&guest, &workspace.dist("guest-unbaked.wasm"))?;
     install(&host, &workspace.dist("pinhole"))?;
     bake(workspace)
 }
@@ -31,8 +32,6 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
         "--bin",
         "pinhole",
         "--release",
-        "--target",
-        &triple,
     ]);
     cargo.args(options);
     if triple.ends_with("-linux-gnu") {
@@ -40,7 +39,7 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
     }
     run(&mut cargo)?;
     let name = format!("pinhole{}", std::env::consts::EXE_SUFFIX);
-    Ok(workspace.target.join(triple).join("release").join(name))
+    Ok(workspace.target.join("release").join(name))
 }
 
 /// Copies a finished file, unless the same is there already. A running program keeps the file that it was started from.
@@ -57,24 +56,27 @@ pub fn install(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))
 }
 
-fn guest(workspace: &Workspace) -> Result<PathBuf> {
-    add_target(workspace)?;
-    say("building the guest");
-    run(&mut workspace.cargo(&[
-        "build",
-        "--locked",
-        "--package",
-        "pinhole-guest",
-        "--target",
-        GUEST_TARGET,
-        "--profile",
-        "guest",
-    ]))?;
-    Ok(workspace
+/// Builds one of the two bare guests: they differ in features, and cargo leaves both in the same place.
+fn guest(workspace: &Workspace, name: &str, options: &[&str]) -> Result<()> {
+    say(&format!("building {name}"));
+    run(workspace
+        .cargo(&[
+            "build",
+            "--locked",
+            "--package",
+            "pinhole-guest",
+            "--target",
+            GUEST_TARGET,
+            "--profile",
+            "guest",
+        ])
+        .args(options))?;
+    let built = workspace
         .target
         .join(GUEST_TARGET)
         .join("guest")
-        .join("guest.wasm"))
+        .join("guest.wasm");
+    install(&built, &workspace.dist(name))
 }
 
 /// Adds the guest's target to the toolchain. `rust-toolchain.toml` names it, but only some rustups act on that, and a
@@ -114,12 +116,16 @@ pub fn add_target(workspace: &Workspace) -> Result<()> {
 fn bake(workspace: &Workspace) -> Result<()> {
     let model = |end: &str| workspace.root.join("models").join(format!("default.{end}"));
     let (onnx, labels, config) = (model("onnx"), model("labels.txt"), model("toml"));
-    let (host, unbaked) = (
-        workspace.dist("pinhole"),
-        workspace.dist("guest-unbaked.wasm"),
+    let host = workspace.dist("pinhole");
+    let (tract, kernels) = (
+        workspace.dist("guest-tract.wasm"),
+        workspace.dist("guest-kernels.wasm"),
     );
     let (wasm, cwasm) = (workspace.dist("guest.wasm"), workspace.dist("guest.cwasm"));
-    let files = [&host, &unbaked, &onnx, &labels, &config, &wasm, &cwasm].map(PathBuf::as_path);
+    let files = [
+        &host, &tract, &kernels, &onnx, &labels, &config, &wasm, &cwasm,
+    ]
+    .map(PathBuf::as_path);
 
     // Contents, not times: a checkout sets times as it likes.
     let stamp = workspace.dist(".baked");
@@ -135,7 +141,6 @@ fn bake(workspace: &Workspace) -> Result<()> {
     let _ = std::fs::remove_file(&stamp);
     run(Command::new(&host)
         .arg("bake")
-        .args([Path::new("--guest"), &unbaked])
         .args([Path::new("--model"), &onnx])
         .args([Path::new("--labels"), &labels])
         .args([Path::new("--config"), &config])

@@ -13,6 +13,7 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     say("running clippy natively");
     run(&mut workspace.cargo(&[
         "clippy",
+        "--release",
         "--locked",
         "--workspace",
         "--all-targets",
@@ -23,6 +24,7 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     say("running clippy on the host without its compiler");
     run(&mut workspace.cargo(&[
         "clippy",
+        "--release",
         "--locked",
         "--package",
         "pinhole-host",
@@ -35,6 +37,7 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     add_target(workspace)?;
     run(&mut workspace.cargo(&[
         "clippy",
+        "--release",
         "--locked",
         "--package",
         "pinhole-guest",

@@ -13,7 +13,8 @@ const WASMTIME: &str = "48.0.8";
 /// Builds everything, then runs the tests. Arguments go to `cargo test`.
 pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build::build(workspace)?;
-    let mut tests = workspace.cargo(&["test", "--locked", "--workspace"]);
+    // In the host's own profile: its dependencies, a compiler among them, are built once.
+    let mut tests = workspace.cargo(&["test", "--locked", "--workspace", "--release"]);
     match docker::find() {
         Ok(client) => {
             image::files(workspace)?;

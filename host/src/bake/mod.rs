@@ -1,6 +1,10 @@
 //! Baking: a model is loaded into a bare guest once, and the guest's memory becomes a new component that wakes up with
 //! the model in it.
 //!
+//! There are two bare guests. One has tract in it: it reads ONNX files, and compiles those that Pinhole's own kernels can
+//! run for the other one, which is a tenth of its size and is what serves. A model that only tract can run is baked into
+//! the first.
+//!
 //! `model_config` reads what the model file does not say, `snapshot` loads and freezes, `output` writes files whole or
 //! not at all.
 
@@ -15,26 +19,44 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use wasmtime::{Config, Engine};
 
+/// The bare guest that reads ONNX files.
+const TRACT_GUEST: &str = "guest-tract.wasm";
+/// The bare guest that takes compiled models only.
+const KERNELS_GUEST: &str = "guest-kernels.wasm";
+
 /// Bakes and, where asked, precompiles. Nothing is written before everything has been made.
 pub fn run(args: &BakeArgs) -> Result<()> {
     let model = read(&args.model, "model")?;
     let config = model_config::read(args)?;
-    let guest_path = match &args.guest {
-        Some(path) => path.clone(),
-        None => bare_guest()?,
-    };
-    let guest = read(&guest_path, "guest")?;
+    let guests = guests(args.guests.as_deref())?;
+    let tract = read(&guests.join(TRACT_GUEST), "guest")?;
+    let kernels = read(&guests.join(KERNELS_GUEST), "guest")?;
 
     let progress = Progress::start();
-    let baked = snapshot::bake(&engine(&baking()?)?, &guest, &guest_path, &model, &config, &progress)?;
+    let baking = engine(&baking()?)?;
+    let compiled = snapshot::compile(&baking, &tract, &model, &config, &progress)?;
+    let baked = match &compiled {
+        Some(compiled) => {
+            eprintln!("this model runs on Pinhole's own kernels");
+            snapshot::bake(&baking, &kernels, compiled, &config, &progress)?
+        }
+        None => {
+            eprintln!(
+                "this model runs on tract: it is slower, and its component larger, than with our own kernels"
+            );
+            snapshot::bake(&baking, &tract, &model, &config, &progress)?
+        }
+    };
     let mut files = vec![output::prepare(&args.output, &baked)?];
-    let precompiled_path = args.output.with_extension("cwasm");
     if args.precompile {
         let code = engine(&precompiling()?)?
             .precompile_component(&baked)
             .map_err(|error| anyhow!("The component cannot be precompiled: {error:#}."))?;
         progress.done("precompile", code.len());
-        files.push(output::prepare(&precompiled_path, &code)?);
+        files.push(output::prepare(
+            &args.output.with_extension("cwasm"),
+            &code,
+        )?);
     }
     for file in files {
         file.commit()?;
@@ -49,20 +71,29 @@ fn engine(config: &Config) -> Result<Engine> {
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| anyhow!("The {what} {} cannot be read: {error}.", path.display()))
+    std::fs::read(path)
+        .map_err(|error| anyhow!("The {what} {} cannot be read: {error}.", path.display()))
 }
 
-/// The guest that came with this program.
-fn bare_guest() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("The place of this program cannot be found")?;
-    let path = program.with_file_name("guest-unbaked.wasm");
-    if path.exists() {
-        return Ok(path);
+/// The folder of the bare guests: the one that was named, or this program's own.
+fn guests(named: Option<&Path>) -> Result<PathBuf> {
+    let folder = match named {
+        Some(folder) => folder.to_path_buf(),
+        None => std::env::current_exe()
+            .context("The place of this program cannot be found")?
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .to_path_buf(),
+    };
+    for name in [TRACT_GUEST, KERNELS_GUEST] {
+        if !folder.join(name).exists() {
+            return Err(anyhow!(
+                "There is no {name} in {}: name the folder of the bare guests with --guests, or build them with `cargo xtask build`.",
+                folder.display()
+            ));
+        }
     }
-    Err(anyhow!(
-        "There is no {}: name the bare guest with --guest, or build it with `cargo xtask build`.",
-        path.display()
-    ))
+    Ok(folder)
 }
 
 /// A line for each stage on standard error, with the time it took.
@@ -72,11 +103,17 @@ struct Progress {
 
 impl Progress {
     fn start() -> Self {
-        Self { stage: std::cell::Cell::new(Instant::now()) }
+        Self {
+            stage: std::cell::Cell::new(Instant::now()),
+        }
     }
 
     fn done(&self, stage: &str, bytes: usize) {
         let took = self.stage.replace(Instant::now()).elapsed();
-        eprintln!("{stage:<12} {:6.1} s  {:7.1} MB", took.as_secs_f64(), bytes as f64 / 1e6);
+        eprintln!(
+            "{stage:<12} {:6.1} s  {:7.1} MB",
+            took.as_secs_f64(),
+            bytes as f64 / 1e6
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! What a model file does not say: its labels, its name, and how images become its input.
 
-use crate::bindings::exports::pinhole::vision::setup::{Colour, Config, Interpolation, Layout, Precision, Scores};
+use crate::bindings::exports::pinhole::vision::setup::{
+    Colour, Config, Interpolation, Layout, Precision, Scores,
+};
 use crate::cli::BakeArgs;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
@@ -67,15 +69,28 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
         Some(path) => parse(path)?,
         None => File::default(),
     };
-    let stem = args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stem = args
+        .model
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or(file.name).or(stem).unwrap_or_default();
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
-        bail!("The model's name `{name}` must be letters, digits, `.`, `_` and `-`: it becomes part of URLs. Give one with --name.");
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    {
+        bail!(
+            "The model's name `{name}` must be letters, digits, `.`, `_` and `-`: it becomes part of URLs. Give one with --name."
+        );
     }
     let preprocess = file.preprocess;
     Ok(Config {
         name,
-        version: args.model_version.clone().or(file.version).unwrap_or_else(|| "1".into()),
+        version: args
+            .model_version
+            .clone()
+            .or(file.version)
+            .unwrap_or_else(|| "1".into()),
         labels: labels(&args.labels)?,
         resize: preprocess.resize,
         crop: preprocess.crop,
@@ -95,7 +110,13 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
             ColourName::Bgr => Colour::Bgr,
             ColourName::Grey => Colour::Grey,
         }),
-        scores: file.output.softmax.map(|softmax| if softmax { Scores::Logits } else { Scores::Probabilities }),
+        scores: file.output.softmax.map(|softmax| {
+            if softmax {
+                Scores::Logits
+            } else {
+                Scores::Probabilities
+            }
+        }),
         precision: match args.precision {
             crate::cli::Precision::Fp32 => Precision::Fp32,
             crate::cli::Precision::Int8 => Precision::Int8,
@@ -105,8 +126,12 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
 }
 
 fn parse(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| anyhow!("The configuration {} cannot be read: {error}.", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        anyhow!(
+            "The configuration {} cannot be read: {error}.",
+            path.display()
+        )
+    })?;
     toml::from_str(&text).with_context(|| format!("The configuration {} is wrong", path.display()))
 }
 
@@ -115,12 +140,23 @@ fn parse(path: &Path) -> Result<File> {
 fn labels(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| anyhow!("The labels {} cannot be read: {error}.", path.display()))?;
-    let labels: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_string()).collect();
+    let labels: Vec<String> = text
+        .trim_end()
+        .lines()
+        .map(|line| line.trim().to_string())
+        .collect();
     if labels.is_empty() {
-        bail!("The labels {} are empty: write one class a line.", path.display());
+        bail!(
+            "The labels {} are empty: write one class a line.",
+            path.display()
+        );
     }
     if let Some(line) = labels.iter().position(String::is_empty) {
-        bail!("Line {} of the labels {} is empty: write one class a line.", line + 1, path.display());
+        bail!(
+            "Line {} of the labels {} is empty: write one class a line.",
+            line + 1,
+            path.display()
+        );
     }
     Ok(labels)
 }

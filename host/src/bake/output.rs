@@ -25,14 +25,18 @@ pub fn prepare(path: &Path, bytes: &[u8]) -> Result<Prepared> {
         Ok(file)
     };
     let file = write().map_err(|error| failed(path, &error))?;
-    Ok(Prepared { file, path: path.to_path_buf() })
+    Ok(Prepared {
+        file,
+        path: path.to_path_buf(),
+    })
 }
 
 /// Temporary files are their owner's alone; what was baked is for others to read, too.
 #[cfg(unix)]
 fn readable(file: &NamedTempFile) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
@@ -44,7 +48,9 @@ impl Prepared {
     /// Puts the file in its place, over one that is there.
     pub fn commit(self) -> Result<()> {
         let path = self.path;
-        self.file.persist(&path).map_err(|error| failed(&path, &error.error))?;
+        self.file
+            .persist(&path)
+            .map_err(|error| failed(&path, &error.error))?;
         Ok(())
     }
 }

@@ -8,7 +8,6 @@ use crate::bindings::Classifier;
 use crate::bindings::exports::pinhole::vision::setup::Config;
 use crate::engine::state::{State, linker};
 use anyhow::{Result, anyhow};
-use std::path::Path;
 use wasmtime::component::{Component, Instance};
 use wasmtime::{Engine, Store};
 use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
@@ -16,40 +15,57 @@ use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
 /// How much linear memory loading a model may take: all that 32 bits can address.
 const MEMORY_BYTES: usize = 4 << 30;
 
-/// Makes the component. The error is one sentence.
+/// Has a guest compile a model for the smaller guest; none when it cannot. The error is one sentence.
+pub fn compile(
+    engine: &Engine,
+    guest: &[u8],
+    model: &[u8],
+    config: &Config,
+    progress: &Progress,
+) -> Result<Option<Vec<u8>>> {
+    let component = Component::new(engine, guest).map_err(no_guest)?;
+    progress.done("prepare", guest.len());
+    let (mut store, instance) = instantiate(engine, &component)?;
+    let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
+    let compiled = settled(
+        guest
+            .pinhole_vision_setup()
+            .call_compile(&mut store, model, config),
+        &store,
+    )?;
+    progress.done(
+        "parse, check, optimise",
+        compiled.as_ref().map_or(0, Vec::len),
+    );
+    Ok(compiled)
+}
+
+/// Loads a model into a guest, and makes a component of the result. The error is one sentence.
 pub fn bake(
     engine: &Engine,
     guest: &[u8],
-    guest_path: &Path,
     model: &[u8],
     config: &Config,
     progress: &Progress,
 ) -> Result<Vec<u8>> {
-    let no_guest = |error: wasmtime::Error| {
-        anyhow!("{} is not a guest that a model can be baked into: {error:#}.", guest_path.display())
-    };
     let mut wizer = Wizer::new();
     wizer.keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(guest).map_err(no_guest)?;
     let component = Component::new(engine, &instrumented).map_err(no_guest)?;
-    progress.done("compile", guest.len());
-
-    let mut store = Store::new(engine, State::fixed(MEMORY_BYTES));
-    store.limiter(|state| state);
-    // Loading takes as long as it takes.
-    store.set_epoch_deadline(u64::MAX / 2);
-    // The whole memory crosses to us as one list; the default is meant for requests.
-    store.set_hostcall_fuel(usize::MAX / 2);
-    let instance = linker(engine)
-        .and_then(|linker| linker.instantiate(&mut store, &component))
-        .map_err(no_guest)?;
-    load(&mut store, &instance, model, config).map_err(|error| match error {
-        Failure::NoGuest(error) => no_guest(error),
-        Failure::Model(sentence) => anyhow!(sentence),
-    })?;
+    let (mut store, instance) = instantiate(engine, &component)?;
+    let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
+    settled(
+        guest
+            .pinhole_vision_setup()
+            .call_load(&mut store, model, config),
+        &store,
+    )?;
     progress.done("load", model.len());
 
-    let mut state = WasmtimeWizerComponent { store: &mut store, instance };
+    let mut state = WasmtimeWizerComponent {
+        store: &mut store,
+        instance,
+    };
     // The calls behind this never wait: a runtime of one thread is enough to drive them.
     let baked = tokio::runtime::Builder::new_current_thread()
         .build()?
@@ -59,24 +75,40 @@ pub fn bake(
     Ok(baked)
 }
 
-enum Failure {
-    NoGuest(wasmtime::Error),
-    Model(String),
+fn no_guest(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("The bare guest is not one that this version can bake into: {error:#}.")
 }
 
-fn load(store: &mut Store<State>, instance: &Instance, model: &[u8], config: &Config) -> Result<(), Failure> {
-    let guest = Classifier::new(&mut *store, instance).map_err(Failure::NoGuest)?;
-    let result = guest.pinhole_vision_setup().call_load(&mut *store, model, config);
+fn instantiate(engine: &Engine, component: &Component) -> Result<(Store<State>, Instance)> {
+    let mut store = Store::new(engine, State::fixed(MEMORY_BYTES));
+    store.limiter(|state| state);
+    // Loading takes as long as it takes.
+    store.set_epoch_deadline(u64::MAX / 2);
+    // The whole memory crosses to us as one list; the default is meant for requests.
+    store.set_hostcall_fuel(usize::MAX / 2);
+    let instance = linker(engine)
+        .and_then(|linker| linker.instantiate(&mut store, component))
+        .map_err(no_guest)?;
+    Ok((store, instance))
+}
+
+/// What a call into the guest came to, with a sentence for each way to fail.
+fn settled<T>(result: wasmtime::Result<Result<T, String>>, store: &Store<State>) -> Result<T> {
     match result {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(sentence)) => Err(Failure::Model(sentence)),
-        Err(_) if store.data().memory_limit_hit() => {
-            Err(Failure::Model("The model needs more than 4 GiB of memory to load: it is too large.".into()))
-        }
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sentence)) => Err(anyhow!(sentence)),
+        Err(_) if store.data().memory_limit_hit() => Err(anyhow!(
+            "The model needs more than 4 GiB of memory to load: it is too large."
+        )),
         Err(error) => {
             let words = store.data().stderr();
-            let cause = words.lines().last().map(str::to_string).unwrap_or_else(|| format!("{error:#}"));
-            Err(Failure::Model(format!("The model cannot be made ready: loading it failed ({cause}).")))
+            let cause = words
+                .lines()
+                .last()
+                .map_or_else(|| format!("{error:#}"), str::to_string);
+            Err(anyhow!(
+                "The model cannot be made ready: loading it failed ({cause})."
+            ))
         }
     }
 }

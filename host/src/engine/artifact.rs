@@ -44,12 +44,16 @@ fn kind(path: &Path) -> Result<Kind> {
         std::fs::File::open(path)?.take(8).read_to_end(&mut head)?;
         Ok(head)
     };
-    let head = read().map_err(|error| anyhow!("The component {} cannot be read: {error}.", path.display()))?;
+    let head = read()
+        .map_err(|error| anyhow!("The component {} cannot be read: {error}.", path.display()))?;
     match head.as_slice() {
         [0x7f, b'E', b'L', b'F', ..] => Ok(Kind::Precompiled),
         // The last two bytes tell a component from a core module.
         [0, b'a', b's', b'm', _, _, 1, 0] => Ok(Kind::Component),
-        [0, b'a', b's', b'm', ..] => bail!("{} is a core WebAssembly module, not a component.", path.display()),
+        [0, b'a', b's', b'm', ..] => bail!(
+            "{} is a core WebAssembly module, not a component.",
+            path.display()
+        ),
         _ => bail!(
             "{} is neither a component (.wasm) nor a precompiled one (.cwasm), or it is damaged.",
             path.display()
@@ -57,7 +61,10 @@ fn kind(path: &Path) -> Result<Kind> {
     }
 }
 
-#[allow(unsafe_code, reason = "precompiled code is native code: whoever names the file vouches for it")]
+#[allow(
+    unsafe_code,
+    reason = "precompiled code is native code: whoever names the file vouches for it"
+)]
 fn precompiled(engine: &Engine, path: &Path) -> Result<Component> {
     // SAFETY: the path is one that the operator gave on the command line, in the environment, or by placing the file
     // beside the program; nobody else can name it. Wasmtime checks the version, settings and CPU features that the file
@@ -74,7 +81,10 @@ fn precompiled(engine: &Engine, path: &Path) -> Result<Component> {
 
 #[cfg(feature = "bake")]
 fn compile(engine: &Engine, path: &Path) -> Result<Component> {
-    tracing::info!("compiling {}: a precompiled .cwasm starts at once", path.display());
+    tracing::info!(
+        "compiling {}: a precompiled .cwasm starts at once",
+        path.display()
+    );
     Component::from_file(engine, path)
         .map_err(|error| anyhow!("{} cannot be compiled: {error:#}.", path.display()))
 }

@@ -1,9 +1,9 @@
 //! One call, one instance: made for the call, and gone after it.
 
+use super::artifact;
 use super::config::{Pool, pooling};
 use super::state::{State, linker};
 use super::ticker::Ticker;
-use super::artifact;
 use crate::bindings::exports::pinhole::vision::classify::{Classification, ModelInfo};
 use crate::bindings::{Classifier, ClassifierPre};
 use crate::cli::SandboxArgs;
@@ -65,7 +65,10 @@ impl Sandbox {
     /// Loads a component for up to `instances` calls at the same time. Fails when the component is not a classifier, or
     /// has no model.
     pub fn load(path: &Path, instances: u32, limits: Limits) -> Result<Self> {
-        let config = pooling(Pool { instances, memory_bytes: limits.memory_bytes })?;
+        let config = pooling(Pool {
+            instances,
+            memory_bytes: limits.memory_bytes,
+        })?;
         let engine = Engine::new(&config)
             .map_err(anyhow::Error::from)
             .context("The WebAssembly engine cannot be made")?;
@@ -73,12 +76,29 @@ impl Sandbox {
         let component = linker(&engine)
             .and_then(|linker| linker.instantiate_pre(&component))
             .and_then(ClassifierPre::new)
-            .map_err(|error| anyhow!("{} is not a classifier of pinhole:vision: {error:#}.", path.display()))?;
-        let ticker = Ticker::start(&engine).context("The thread for interruptions cannot be started")?;
+            .map_err(|error| {
+                anyhow!(
+                    "{} is not a classifier of pinhole:vision: {error:#}.",
+                    path.display()
+                )
+            })?;
+        let ticker =
+            Ticker::start(&engine).context("The thread for interruptions cannot be started")?;
         let model = describe(&engine, &component, limits)
             .map_err(|error| anyhow!("{} cannot be started: {error:#}.", path.display()))?
-            .ok_or_else(|| anyhow!("{} has no model in it: bake one in with `pinhole bake`.", path.display()))?;
-        Ok(Self { engine, component, limits, model, _ticker: ticker })
+            .ok_or_else(|| {
+                anyhow!(
+                    "{} has no model in it: bake one in with `pinhole bake`.",
+                    path.display()
+                )
+            })?;
+        Ok(Self {
+            engine,
+            component,
+            limits,
+            model,
+            _ticker: ticker,
+        })
     }
 
     /// The model in the component.
@@ -88,16 +108,25 @@ impl Sandbox {
 
     /// Classifies one image in an instance of its own. Blocks for as long as that takes, at most until the deadline;
     /// whoever sets `abandoned` ends it earlier.
-    pub fn classify(&self, image: &[u8], top_k: u32, abandoned: Arc<AtomicBool>) -> Result<Answered, Error> {
+    pub fn classify(
+        &self,
+        image: &[u8],
+        top_k: u32,
+        abandoned: Arc<AtomicBool>,
+    ) -> Result<Answered, Error> {
         let start = Instant::now();
-        let (mut store, instance) = instantiate(&self.engine, &self.component, self.limits, abandoned)
-            .map_err(Error::Instance)?;
+        let (mut store, instance) =
+            instantiate(&self.engine, &self.component, self.limits, abandoned)
+                .map_err(Error::Instance)?;
         let instantiate = start.elapsed();
         let result = instance
             .pinhole_vision_classify()
             .call_classify(&mut store, image, top_k);
         match result {
-            Ok(Ok(classification)) => Ok(Answered { classification, instantiate }),
+            Ok(Ok(classification)) => Ok(Answered {
+                classification,
+                instantiate,
+            }),
             Ok(Err(error)) => Err(Error::Guest(error)),
             Err(error) => Err(self.explain(error, store.data())),
         }
@@ -112,9 +141,15 @@ impl Sandbox {
         }
         // A guest that is refused memory aborts: the trap is the image's doing.
         if state.memory_limit_hit() {
-            return Error::MemoryLimit { limit: self.limits.memory_bytes };
+            return Error::MemoryLimit {
+                limit: self.limits.memory_bytes,
+            };
         }
-        tracing::error!(trap = format!("{error:#}"), stderr = state.stderr(), "the guest trapped");
+        tracing::error!(
+            trap = format!("{error:#}"),
+            stderr = state.stderr(),
+            "the guest trapped"
+        );
         Error::Trap(error)
     }
 }

@@ -44,7 +44,14 @@ impl State {
         let mut resources = ResourceTable::new();
         // A guest holds a handful of handles. One that collects them has its own memory to fill, not ours.
         resources.set_max_capacity(64);
-        Self { wasi, resources, stderr, memory_limit, memory_limit_hit: false, abandoned }
+        Self {
+            wasi,
+            resources,
+            stderr,
+            memory_limit,
+            memory_limit_hit: false,
+            abandoned,
+        }
     }
 
     /// State for baking: the clocks stand still and random numbers repeat, so that snapshots do, too.
@@ -74,7 +81,9 @@ impl State {
 
     /// What the guest wrote to standard error: the message of a panic, for the log.
     pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.stderr.contents()).trim().to_string()
+        String::from_utf8_lossy(&self.stderr.contents())
+            .trim()
+            .to_string()
     }
 }
 
@@ -106,18 +115,31 @@ impl wasmtime_wasi::HostWallClock for StoppedClock {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.resources,
+        }
     }
 }
 
 impl ResourceLimiter for State {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let allowed = desired <= self.memory_limit;
         self.memory_limit_hit |= !allowed;
         Ok(allowed)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS)
     }
 

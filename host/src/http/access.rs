@@ -44,7 +44,10 @@ pub async fn log(request: Request<Body>, next: Next) -> Response<Body> {
 
     let id = id.to_str().unwrap_or_default();
     let status = response.status().as_u16();
-    let outcome = response.extensions().get::<Outcome>().map_or("ok", |outcome| outcome.0);
+    let outcome = response
+        .extensions()
+        .get::<Outcome>()
+        .map_or("ok", |outcome| outcome.0);
     let total_ms = start.elapsed().as_secs_f64() * 1e3;
     match response.extensions().get::<Work>() {
         Some(work) => tracing::info!(
@@ -58,7 +61,9 @@ pub async fn log(request: Request<Body>, next: Next) -> Response<Body> {
             "request"
         ),
         // Probes come every second and say nothing.
-        None if status == 200 => tracing::debug!(id, %method, route, status, outcome, total_ms, "request"),
+        None if status == 200 => {
+            tracing::debug!(id, %method, route, status, outcome, total_ms, "request")
+        }
         None => tracing::info!(id, %method, route, status, outcome, total_ms, "request"),
     }
     response

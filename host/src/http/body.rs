@@ -27,7 +27,10 @@ impl Budget {
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::Busy)?;
-        self.0.clone().try_acquire_many_owned(units).map_err(|_| Error::Busy)
+        self.0
+            .clone()
+            .try_acquire_many_owned(units)
+            .map_err(|_| Error::Busy)
     }
 }
 
@@ -40,7 +43,9 @@ pub struct Held {
 
 /// Reads a body whole.
 pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<Held, Error> {
-    let too_large = || Error::BodyTooLarge { limit: limits.body_bytes };
+    let too_large = || Error::BodyTooLarge {
+        limit: limits.body_bytes,
+    };
     let hint = body.size_hint();
     // A declared length is refused, or reserved, before a byte of it is read.
     if hint.lower() > limits.body_bytes as u64 {
@@ -57,7 +62,9 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
             Ok(Some(Ok(frame))) => frame,
         };
         // Trailers are of no interest.
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if bytes.len() + data.len() > limits.body_bytes {
             return Err(too_large());
         }
@@ -68,7 +75,10 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Held { bytes: bytes.freeze(), _permit: permit })
+    Ok(Held {
+        bytes: bytes.freeze(),
+        _permit: permit,
+    })
 }
 
 /// When the next bytes must have come: before the body's end time, and before the average falls under the least rate.
@@ -85,16 +95,30 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { body_bytes: 10_000, bodies_mib: 1, body_timeout: Duration::from_secs(30), min_body_rate: 1000 }
+        Limits {
+            body_bytes: 10_000,
+            bodies_mib: 1,
+            body_timeout: Duration::from_secs(30),
+            min_body_rate: 1000,
+        }
     }
 
     #[test]
     fn a_slow_body_runs_out_of_time() {
         let start = Instant::now();
         assert_eq!(latest(start, 0, &limits()), start + FIRST);
-        assert_eq!(latest(start, 5000, &limits()), start + FIRST + Duration::from_secs(5));
-        assert_eq!(latest(start, 900_000, &limits()), start + limits().body_timeout);
-        let any = Limits { min_body_rate: 0, ..limits() };
+        assert_eq!(
+            latest(start, 5000, &limits()),
+            start + FIRST + Duration::from_secs(5)
+        );
+        assert_eq!(
+            latest(start, 900_000, &limits()),
+            start + limits().body_timeout
+        );
+        let any = Limits {
+            min_body_rate: 0,
+            ..limits()
+        };
         assert_eq!(latest(start, 0, &any), start + any.body_timeout);
     }
 
@@ -103,21 +127,54 @@ mod tests {
         let budget = Budget::new(1);
         let limits = limits();
         let read = |body| read(body, &limits, &budget);
-        assert_eq!(read(Body::from(vec![7; 10_000])).await.ok().unwrap().bytes.len(), 10_000);
-        assert!(matches!(read(Body::from(vec![7; 10_001])).await, Err(Error::BodyTooLarge { .. })));
-        assert_eq!(read(undeclared(10_000)).await.ok().unwrap().bytes.len(), 10_000);
-        assert!(matches!(read(undeclared(10_001)).await, Err(Error::BodyTooLarge { .. })));
+        assert_eq!(
+            read(Body::from(vec![7; 10_000]))
+                .await
+                .ok()
+                .unwrap()
+                .bytes
+                .len(),
+            10_000
+        );
+        assert!(matches!(
+            read(Body::from(vec![7; 10_001])).await,
+            Err(Error::BodyTooLarge { .. })
+        ));
+        assert_eq!(
+            read(undeclared(10_000)).await.ok().unwrap().bytes.len(),
+            10_000
+        );
+        assert!(matches!(
+            read(undeclared(10_001)).await,
+            Err(Error::BodyTooLarge { .. })
+        ));
     }
 
     #[tokio::test]
     async fn all_bodies_together_are_bounded() {
         let budget = Budget::new(1);
-        let limits = Limits { body_bytes: 1 << 20, ..limits() };
-        let first = read(undeclared(700_000), &limits, &budget).await.ok().unwrap();
-        assert!(matches!(read(Body::from(vec![7; 700_000]), &limits, &budget).await, Err(Error::Busy)));
-        assert!(matches!(read(undeclared(700_000), &limits, &budget).await, Err(Error::Busy)));
+        let limits = Limits {
+            body_bytes: 1 << 20,
+            ..limits()
+        };
+        let first = read(undeclared(700_000), &limits, &budget)
+            .await
+            .ok()
+            .unwrap();
+        assert!(matches!(
+            read(Body::from(vec![7; 700_000]), &limits, &budget).await,
+            Err(Error::Busy)
+        ));
+        assert!(matches!(
+            read(undeclared(700_000), &limits, &budget).await,
+            Err(Error::Busy)
+        ));
         drop(first);
-        assert!(read(Body::from(vec![7; 700_000]), &limits, &budget).await.is_ok());
+        assert!(
+            read(Body::from(vec![7; 700_000]), &limits, &budget)
+                .await
+                .is_ok()
+        );
     }
 
     /// A body whose length is not known beforehand, as a chunked one's.
@@ -129,10 +186,13 @@ mod tests {
             fn poll_frame(
                 mut self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>>
+            {
                 let chunk = self.0.min(1000);
                 self.0 -= chunk;
-                std::task::Poll::Ready((chunk > 0).then(|| Ok(hyper::body::Frame::data(Bytes::from(vec![1; chunk])))))
+                std::task::Poll::Ready(
+                    (chunk > 0).then(|| Ok(hyper::body::Frame::data(Bytes::from(vec![1; chunk])))),
+                )
             }
         }
         Body::new(Chunks(length))

@@ -23,7 +23,12 @@ pub struct Limits {
 }
 
 /// Accepts and serves connections until `ended` turns true, then lets the requests in flight finish.
-pub async fn accept(listener: TcpListener, router: Router, limits: Limits, mut ended: watch::Receiver<bool>) {
+pub async fn accept(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    mut ended: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(limits.connections as usize));
     let mut connections = JoinSet::new();
     loop {
@@ -61,7 +66,12 @@ pub async fn accept(listener: TcpListener, router: Router, limits: Limits, mut e
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, router: Router, limits: Limits, mut ended: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    mut ended: watch::Receiver<bool>,
+) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let mut connection = pin!(

@@ -43,7 +43,12 @@ pub struct App {
 impl App {
     /// Not ready until told so.
     pub fn new(workers: Workers, limits: Limits) -> Self {
-        Self { workers, limits, bodies: Budget::new(limits.bodies_mib), ready: AtomicBool::new(false) }
+        Self {
+            workers,
+            limits,
+            bodies: Budget::new(limits.bodies_mib),
+            ready: AtomicBool::new(false),
+        }
     }
 
     /// The threads that classify.

@@ -15,9 +15,9 @@ const RETRY_AFTER_SECONDS: &str = "1";
 /// The status of each failure.
 fn status(error: &Error) -> StatusCode {
     match error {
-        Error::BadRequest(_) | Error::BrokenBody | Error::Guest(ClassifyError::InvalidArgument(_)) => {
-            StatusCode::BAD_REQUEST
-        }
+        Error::BadRequest(_)
+        | Error::BrokenBody
+        | Error::Guest(ClassifyError::InvalidArgument(_)) => StatusCode::BAD_REQUEST,
         Error::NotFound => StatusCode::NOT_FOUND,
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Error::SlowBody => StatusCode::REQUEST_TIMEOUT,
@@ -47,7 +47,9 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let text = serde_json::to_vec(body).expect("strings and numbers always have a JSON form");
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -58,10 +60,15 @@ pub struct Outcome(pub &'static str);
 impl IntoResponse for Error {
     fn into_response(self) -> Response<Body> {
         let status = status(&self);
-        let refusal = Refusal { error: self.to_string(), code: self.code().into() };
+        let refusal = Refusal {
+            error: self.to_string(),
+            code: self.code().into(),
+        };
         let mut response = json(status, &refusal);
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response.extensions_mut().insert(Outcome(self.code()));
         response

@@ -2,7 +2,7 @@
 //!
 //! There are two implementations with one interface: WebAssembly SIMD, and plain arrays for every other target, which
 //! is what unit tests of other crates run on. Results agree exactly for integers and within rounding for floats (a
-//! relaxed multiply-add may round once or twice).
+//! relaxed multiply-add may round once or twice; in tests, and in Wasmtime, it rounds once).
 
 #[cfg(all(
     target_arch = "wasm32",

@@ -62,7 +62,12 @@ impl F32x4 {
     #[inline(always)]
     pub(crate) fn mul_add(self, factor: Self, addend: Self) -> Self {
         Self(std::array::from_fn(|i| {
-            self.0[i] * factor.0[i] + addend.0[i]
+            // One rounding, as Wasmtime has it, is a slow function call: only tests that compare bits need it.
+            if cfg!(test) {
+                self.0[i].mul_add(factor.0[i], addend.0[i])
+            } else {
+                self.0[i] * factor.0[i] + addend.0[i]
+            }
         }))
     }
 

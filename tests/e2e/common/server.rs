@@ -154,12 +154,13 @@ impl Reply {
         assert_eq!(refusal.code, code, "{}", refusal.error);
         let sentence = refusal.error;
         assert!(
-            sentence.starts_with(char::is_uppercase) && sentence.ends_with('.'),
+            sentence.ends_with('.') && !sentence.ends_with(".."),
             "{sentence}"
         );
+        // One line, and nothing of how we are built.
         assert!(
-            !sentence.contains('\n') && !sentence.contains(".rs"),
-            "{sentence}"
+            !sentence.contains(['\n', '\r']) && !sentence.contains(".rs"),
+            "{sentence:?}"
         );
         sentence
     }

@@ -1,0 +1,231 @@
+//! An ONNX file to a model: parse, check, optimise, compare.
+//!
+//! tract reads every model and judges what was recognised for our own kernels: the two must agree on the same input
+//! before ours are believed.
+
+use crate::infer::{ElementType, Input, Network};
+use crate::model::Model;
+use crate::onnx;
+use crate::preprocess::{Colour, Interpolation, Layout, Preprocessing};
+use crate::recognise::{Recognised, recognise};
+use crate::tract::Plan;
+use pinhole_kernels::Precision;
+use sha2::{Digest, Sha256};
+use tract_onnx::Onnx;
+use tract_onnx::prelude::DatumType;
+
+/// How far a score may be from tract's, as a part of the largest: the order of additions differs, nothing else.
+const TOLERANCE: f32 = 1e-3;
+
+/// What a model file does not say. What is `None` is read from the model where it says so, and is otherwise what
+/// torchvision's ImageNet classifiers use.
+#[derive(Clone, Debug)]
+pub struct ModelConfig {
+    /// The model's name.
+    pub name: String,
+    /// The model's version.
+    pub version: String,
+    /// One name a class, in order.
+    pub labels: Vec<String>,
+    /// The shorter side after resizing, in pixels.
+    pub resize: Option<u32>,
+    /// Side of the square that the model sees, in pixels.
+    pub crop: Option<u32>,
+    /// Filter used for resizing.
+    pub interpolation: Option<Interpolation>,
+    /// One value a channel.
+    pub mean: Option<Vec<f32>>,
+    /// One value a channel.
+    pub std: Option<Vec<f32>>,
+    /// Order of the tensor's dimensions.
+    pub layout: Option<Layout>,
+    /// Order of the channels.
+    pub colour: Option<Colour>,
+    /// Whether the output holds probabilities already.
+    pub probabilities: Option<bool>,
+    /// How the arithmetic is done, where our own kernels run the model.
+    pub precision: Precision,
+    /// Images of more pixels are refused.
+    pub max_pixels: u64,
+}
+
+/// Parses, checks and optimises an ONNX file, and runs it once. The error is one plain sentence.
+pub fn load(file: &[u8], config: ModelConfig) -> Result<Model, String> {
+    let onnx = onnx::framework();
+    let described = onnx::describe(&onnx, file)?;
+    let (preprocessing, input) = settle(&described, &config)?;
+    let scores_are_probabilities = config
+        .probabilities
+        .unwrap_or(described.ends_in_probabilities);
+    let network = network(&onnx, described, input, config.precision)?;
+    if network.classes != config.labels.len() {
+        return Err(format!(
+            "The model has {} classes, but there are {} labels: there must be exactly one label a class.",
+            network.classes,
+            config.labels.len()
+        ));
+    }
+    Ok(Model {
+        name: config.name,
+        version: config.version,
+        sha256: Sha256::digest(file)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        labels: config.labels,
+        preprocessing,
+        scores_are_probabilities,
+        max_pixels: config.max_pixels,
+        network,
+    })
+}
+
+fn network(
+    onnx: &Onnx,
+    model: onnx::Described,
+    input: Input,
+    precision: Precision,
+) -> Result<Network, String> {
+    // Two copies: one is checked in full precision, whatever precision is wanted, and one is kept.
+    let recognised = [layers(onnx, &model, &input), layers(onnx, &model, &input)];
+    let (plan, classes) = Plan::new(onnx, model, input.shape)?;
+    let tract = Network::on_tract(input.clone(), classes, plan);
+    // This run shows that the model can be run at all, too.
+    let probe = probe(input.elements());
+    let expected = tract.run(&probe).map_err(|error| error.to_string())?;
+    let own = || {
+        let [checked, kept] = recognised;
+        agrees(
+            &built(&input, checked?, Precision::Fp32)?,
+            &probe,
+            &expected,
+        )?;
+        built(&input, kept?, precision)
+    };
+    Ok(own().unwrap_or(tract))
+}
+
+/// The model as layers of our kernels, or why it is none.
+fn layers(onnx: &Onnx, model: &onnx::Described, input: &Input) -> Result<Recognised, String> {
+    if input.layout != Layout::Nchw || input.element_type != ElementType::Float32 {
+        return Err("the input is not 32-bit floats, channels first".into());
+    }
+    let graph = model.proto.graph.as_ref().ok_or("there is no graph")?;
+    recognise(onnx, graph, &input.name, input.shape[2], input.shape[1])
+}
+
+fn built(input: &Input, layers: Recognised, precision: Precision) -> Result<Network, String> {
+    let Recognised {
+        builder,
+        output,
+        softmax,
+    } = layers;
+    let network = builder
+        .build(output, precision)
+        .map_err(|error| error.to_string())?;
+    Ok(Network::on_kernels(input.clone(), network, softmax))
+}
+
+fn agrees(own: &Network, probe: &[f32], expected: &[f32]) -> Result<(), String> {
+    let scores = own.run(probe).map_err(|error| error.to_string())?;
+    let largest = expected
+        .iter()
+        .fold(1.0_f32, |largest, score| largest.max(score.abs()));
+    let agree = |(own, tract): (&f32, &f32)| (own - tract).abs() <= TOLERANCE * largest;
+    if scores.len() == expected.len() && scores.iter().zip(expected).all(agree) {
+        Ok(())
+    } else {
+        Err("the recognised layers give other scores than the model".into())
+    }
+}
+
+/// Values of -2 to 2 without a pattern: what a normalised picture may hold, the same on every machine.
+fn probe(length: usize) -> Vec<f32> {
+    let mut state = 0x2545_f491_u32;
+    (0..length)
+        .map(|_| {
+            // A linear congruential generator: its upper bits are random enough for this.
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as f32 / 16_384.0 - 2.0
+        })
+        .collect()
+}
+
+/// Settles what the configuration leaves open from what the file says, and checks that the two agree.
+fn settle(model: &onnx::Described, config: &ModelConfig) -> Result<(Preprocessing, Input), String> {
+    let layout = config.layout.or_else(|| model.layout()).ok_or(
+        "The model's input does not say where its channels are: give `layout` in the configuration.",
+    )?;
+    let [batch, channels, height, width] = match layout {
+        Layout::Nchw => model.dims,
+        Layout::Nhwc => [model.dims[0], model.dims[3], model.dims[1], model.dims[2]],
+    };
+    if batch.is_some_and(|size| size != 1) {
+        return Err(format!(
+            "The model takes batches of exactly {}: export it for a batch of 1, or of any size.",
+            batch.unwrap_or_default()
+        ));
+    }
+    let colour = config.colour.unwrap_or(if channels == Some(1) {
+        Colour::Grey
+    } else {
+        Colour::Rgb
+    });
+    if channels.is_some_and(|channels| channels != colour.channels()) {
+        return Err(format!(
+            "The model's input has {} channels, but the configuration gives it {}.",
+            channels.unwrap_or_default(),
+            colour.channels()
+        ));
+    }
+    if let (Some(height), Some(width)) = (height, width)
+        && height != width
+    {
+        return Err(format!(
+            "The model takes images of {width} x {height} pixels; only square inputs are supported."
+        ));
+    }
+    let size = height.or(width).and_then(|size| u32::try_from(size).ok());
+    if let (Some(size), Some(crop)) = (size, config.crop)
+        && size != crop
+    {
+        return Err(format!(
+            "The model takes images of {size} pixels a side, but the configuration crops to {crop}."
+        ));
+    }
+    let crop = size.or(config.crop).unwrap_or(224);
+    let (mean, std): (&[f32], &[f32]) = match colour {
+        Colour::Rgb => (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
+        Colour::Bgr => (&[0.406, 0.456, 0.485], &[0.225, 0.224, 0.229]),
+        Colour::Grey => (&[0.5], &[0.5]),
+    };
+    let preprocessing = Preprocessing {
+        resize: config
+            .resize
+            .unwrap_or_else(|| crop.saturating_mul(8).div_ceil(7)),
+        crop,
+        interpolation: config.interpolation.unwrap_or(Interpolation::Bilinear),
+        mean: config.mean.clone().unwrap_or_else(|| mean.to_vec()),
+        std: config.std.clone().unwrap_or_else(|| std.to_vec()),
+        layout,
+        colour,
+    };
+    preprocessing.check()?;
+    let (side, channels) = (crop as usize, colour.channels());
+    let shape = match layout {
+        Layout::Nchw => [1, channels, side, side],
+        Layout::Nhwc => [1, side, side, channels],
+    };
+    let element_type = match model.element_type {
+        DatumType::U8 => ElementType::Uint8,
+        DatumType::F16 => ElementType::Float16,
+        _ => ElementType::Float32,
+    };
+    let input = Input {
+        name: model.input.clone(),
+        shape,
+        layout,
+        element_type,
+    };
+    Ok((preprocessing, input))
+}
