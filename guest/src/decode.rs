@@ -2,7 +2,7 @@
 //!
 //! Every size is checked from the header, before anything of that size is allocated.
 
-use crate::error::ClassifyError;
+use crate::error::{ClassifyError, cause};
 use crate::jpeg;
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
@@ -103,9 +103,11 @@ fn limits(max_pixels: u64) -> Limits {
 fn refuse(error: ImageError) -> ClassifyError {
     match error {
         ImageError::Limits(error) => {
-            ClassifyError::ImageTooLarge(format!("The image is too large: {error}."))
+            ClassifyError::ImageTooLarge(format!("The image is too large: {}.", cause(error)))
         }
-        error => ClassifyError::InvalidImage(format!("The image cannot be decoded: {error}.")),
+        error => {
+            ClassifyError::InvalidImage(format!("The image cannot be decoded: {}.", cause(error)))
+        }
     }
 }
 

@@ -34,3 +34,20 @@ impl ClassifyError {
         }
     }
 }
+
+/// A cause as the end of a sentence of ours: on one line, and without a full stop of its own.
+pub fn cause(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.trim_end_matches(['.', ' ']).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn causes_become_one_line() {
+        assert_eq!(cause("Not enough\nbytes.\n"), "Not enough bytes");
+    }
+}

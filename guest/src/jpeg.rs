@@ -1,7 +1,7 @@
 //! JPEG, the format that most pictures arrive in.
 
 use crate::decode::check_size;
-use crate::error::ClassifyError;
+use crate::error::{ClassifyError, cause};
 use image::RgbImage;
 use image::metadata::Orientation;
 use zune_core::bytestream::ZCursor;
@@ -53,7 +53,10 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), 
 }
 
 fn refuse(reason: impl std::fmt::Display) -> ClassifyError {
-    ClassifyError::InvalidImage(format!("The JPEG image cannot be decoded: {reason}."))
+    ClassifyError::InvalidImage(format!(
+        "The JPEG image cannot be decoded: {}.",
+        cause(reason)
+    ))
 }
 
 /// Whether the image has its end marker. Within entropy-coded data a 0xFF byte is always stuffed, so the first

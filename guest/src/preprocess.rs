@@ -1,7 +1,7 @@
 //! Pixels to the model's input tensor, with the semantics of torchvision's evaluation transforms: resize the shorter
 //! side, cut out the centre, scale to 0..1, take off the mean, divide by the standard deviation.
 
-use crate::error::ClassifyError;
+use crate::error::{ClassifyError, cause};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
@@ -200,7 +200,7 @@ impl Preprocessing {
 }
 
 fn unresizable(error: impl std::fmt::Display) -> ClassifyError {
-    ClassifyError::InvalidImage(format!("The image cannot be resized: {error}."))
+    ClassifyError::InvalidImage(format!("The image cannot be resized: {}.", cause(error)))
 }
 
 /// ITU-R BT.601 luma in 16-bit fixed point, as Pillow's "L" mode has it.

@@ -61,7 +61,7 @@ fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
             "--root",
         ])
         .arg(&tools)
-        // A folder of its own would be built from nothing; cargo keeps this one apart by profile.
+        // Apart from our own builds, so that it can be removed as a whole.
         .arg("--target-dir")
         .arg(tools.join("build")))?;
     // What was left from building it is larger than all the rest.

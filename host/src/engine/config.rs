@@ -4,7 +4,7 @@
 use anyhow::Result;
 #[cfg(feature = "bake")]
 use wasmtime::OptLevel;
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
 
 /// A memory image is mapped copy-on-write only while it is dense, or smaller than this. A baked component's always is
 /// smaller: without the mapping, every instance would copy the model.
@@ -12,6 +12,22 @@ const DENSE_IMAGE_BYTES: u64 = 2 << 30;
 
 /// Wasm code may use this much of a worker's stack, in bytes. Recursion in decoders is shallow.
 pub const WASM_STACK_BYTES: usize = 1 << 20;
+
+/// What Rust's compiler and linker make use of for `wasm32-wasip2`. Left out are threads, GC, exceptions, tail calls,
+/// 64-bit and multiple memories, and everything asynchronous. Named in full, because the defaults depend on the features
+/// that the wasmtime crate was built with.
+const GUEST_FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::BULK_MEMORY_OPT)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::CALL_INDIRECT_OVERLONG)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::COMPONENT_MODEL);
 
 /// What instances may use.
 #[derive(Clone, Copy, Debug)]
@@ -64,24 +80,14 @@ pub fn baking() -> Result<Config> {
 
 fn base() -> Result<Config> {
     let mut config = Config::new();
-    // What guests are made of.
+    // What guests are made of is on, and everything else is off, so that its bugs are not ours.
     config
-        .wasm_component_model(true)
-        .wasm_simd(true)
-        .wasm_relaxed_simd(true)
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(GUEST_FEATURES, true)
         .relaxed_simd_deterministic(false)
-        .wasm_bulk_memory(true)
-        .wasm_multi_value(true);
-    // What they are not made of stays off, so that its bugs are not ours.
-    config
         .gc_support(false)
         .concurrency_support(false)
-        .shared_memory(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_tail_call(false)
-        .wasm_custom_page_sizes(false)
-        .wasm_wide_arithmetic(false);
+        .shared_memory(false);
     // How they are interrupted and bounded.
     config
         .epoch_interruption(true)
