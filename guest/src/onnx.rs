@@ -67,7 +67,7 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
             names.join(", ")
         ));
     };
-    let &[ref output] = graph.output.as_slice() else {
+    let [output] = graph.output.as_slice() else {
         return Err(format!(
             "An image classifier gives one output, but this model gives {}.",
             graph.output.len()

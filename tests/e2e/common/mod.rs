@@ -58,12 +58,8 @@ pub fn skipped(why: &str) {
 /// Says something about the running test. Written past libtest, which shows a passing test's output to nobody.
 pub fn say(what: &str) {
     let thread = std::thread::current();
-    writeln!(
-        std::io::stderr(),
-        "{}: {what}",
-        thread.name().unwrap_or("test")
-    )
-    .unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "{}: {what}", thread.name().unwrap_or("test")).unwrap();
 }
 
 /// Whether the tests run in CI, where nothing may be skipped for want of a tool.
