@@ -18,6 +18,17 @@ pub enum Interpolation {
     Bicubic,
 }
 
+impl Interpolation {
+    /// How far the filter reaches, in pixels of the smaller of the two images.
+    fn radius(self) -> f64 {
+        match self {
+            Self::Nearest => 0.5,
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+}
+
 /// Order of the tensor's dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
@@ -140,27 +151,26 @@ impl Preprocessing {
         let source =
             ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(unresizable)?;
         let crop = f64::from(self.crop);
-        // Columns first, then rows, as Pillow does: each pass rounds to bytes, so that the order shows in the result.
-        let mut narrow = Image::new(self.crop, height, PixelType::U8x3);
+        let (left, top) = (f64::from(left) * scale_x, f64::from(top) * scale_y);
+        // Columns first, then rows, as Pillow does: each pass rounds to bytes, so that the order shows in the result. Only
+        // rows that the second pass reads go through the first.
+        let reach = self.interpolation.radius() * scale_y.max(1.0) + 1.0;
+        let first = (top - reach).max(0.0).floor();
+        let last = (top + crop * scale_y + reach).min(f64::from(height)).ceil();
+        let rows = (last - first) as u32;
+        let mut narrow = Image::new(self.crop, rows, PixelType::U8x3);
         resize(
             &source,
             &mut narrow,
-            f64::from(left) * scale_x,
-            0.0,
+            left,
+            first,
             crop * scale_x,
-            f64::from(height),
+            last - first,
         )?;
-        let narrow = ImageRef::new(self.crop, height, narrow.buffer(), PixelType::U8x3)
+        let narrow = ImageRef::new(self.crop, rows, narrow.buffer(), PixelType::U8x3)
             .map_err(unresizable)?;
         let mut target = Image::new(self.crop, self.crop, PixelType::U8x3);
-        resize(
-            &narrow,
-            &mut target,
-            0.0,
-            f64::from(top) * scale_y,
-            crop,
-            crop * scale_y,
-        )?;
+        resize(&narrow, &mut target, 0.0, top - first, crop, crop * scale_y)?;
         Ok(target.into_vec())
     }
 

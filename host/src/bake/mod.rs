@@ -26,6 +26,7 @@ const KERNELS_GUEST: &str = "guest-kernels.wasm";
 
 /// Bakes and, where asked, precompiles. Nothing is written before everything has been made.
 pub fn run(args: &BakeArgs) -> Result<()> {
+    output::check(&args.output)?;
     let model = read(&args.model, "model")?;
     let config = model_config::read(args)?;
     let guests = guests(args.guests.as_deref())?;

@@ -11,12 +11,21 @@ pub struct Prepared {
     path: PathBuf,
 }
 
+/// Finds out whether a file can be written, before anything is done for it.
+pub fn check(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(anyhow!(
+            "{} is a folder: name a file to write.",
+            path.display()
+        ));
+    }
+    NamedTempFile::new_in(folder(path)).map_err(|error| failed(path, &error))?;
+    Ok(())
+}
+
 /// Writes a file's bytes next to its place.
 pub fn prepare(path: &Path, bytes: &[u8]) -> Result<Prepared> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder(path);
     let write = || -> std::io::Result<NamedTempFile> {
         let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
@@ -52,6 +61,13 @@ impl Prepared {
             .persist(&path)
             .map_err(|error| failed(&path, &error.error))?;
         Ok(())
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
