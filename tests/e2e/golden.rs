@@ -93,6 +93,8 @@ fn exact_tensors_give_exact_logits() {
         (1000, &[1, 3, 224, 224][..])
     );
     assert_eq!(info.sha256.len(), 64);
+    // Not by way of tract, which would give the same scores, slowly.
+    assert_eq!(info.engine, "kernels-fp32");
 }
 
 /// A NumPy file of little-endian 32-bit floats in C order.
