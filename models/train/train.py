@@ -18,6 +18,7 @@ import data
 import fused
 import optimiser
 from model import MobileNetV2
+from start_from import start_from
 
 PRESETS = {
     # Ends by the clock: every schedule below follows the share of the time that is spent.
@@ -34,6 +35,7 @@ def arguments():
     parser.add_argument("--data", type=pathlib.Path, default=here / "../../../shared/data/cifar10-jpg.zip")
     parser.add_argument("--out", type=pathlib.Path, default=here / "runs", help="folder for checkpoint.pt and log.jsonl")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--init", type=pathlib.Path, help="an ONNX file that export.py wrote, to start from its weights")
     parser.add_argument("--architecture", default="small32")
     parser.add_argument("--optimiser", choices=["sgd", "muon"], default="muon")
     parser.add_argument("--seed", type=int, default=1)
@@ -107,6 +109,8 @@ def work(rank: int, options) -> None:
 
     torch.manual_seed(options.seed)
     model = MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last)
+    if options.init:
+        start_from(model, options.init, images[:: len(images) // 512])
     average = copy.deepcopy(model)
     parameters = list(model.parameters())
     optimisers = optimiser.build(model, options.optimiser, options.lr, options.muon_lr)
@@ -139,9 +143,9 @@ def work(rank: int, options) -> None:
         torch.save(state, checkpoint.with_suffix(".new"))
         checkpoint.with_suffix(".new").replace(checkpoint)
 
-    shown = {k: v for k, v in vars(options).items() if k not in ("data", "out")}
+    shown = {k: v for k, v in vars(options).items() if k not in ("data", "out", "init")}
     note(event="resume" if options.resume else "start", torch=torch.__version__, python=platform.python_version(), device=device.type,
-         world=world, weights=sum(p.numel() for p in parameters), **shown)
+         world=world, weights=sum(p.numel() for p in parameters), init=options.init and options.init.name, **shown)
     begin = time.time() - spent
     saved_at = time.time()
     per_epoch = len(images) // options.batch

@@ -1,0 +1,42 @@
+"""A network that starts where an exported ONNX file ended: for when its checkpoint is gone."""
+
+import pathlib
+
+import numpy
+import onnx
+import torch
+from onnx import numpy_helper
+
+import data
+
+
+@torch.no_grad()
+def start_from(model: torch.nn.Module, path: pathlib.Path, images: torch.Tensor) -> None:
+    """Gives `model` the weights in `path`, which `export.py` wrote.
+
+    Batch norms were folded into the convolutions before them; here each gets the scale and shift that undo its own
+    normalisation of `images` (uint8, a few hundred), so that the network computes what the file does.
+    """
+    stored = {tensor.name: torch.from_numpy(numpy.array(numpy_helper.to_array(tensor))) for tensor in onnx.load(str(path)).graph.initializer}
+    pairs = []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Sequential) and len(module) > 1 and isinstance(module[1], torch.nn.BatchNorm2d):
+            module[0].weight.copy_(stored[name + ".0.weight"])
+            pairs.append((module[1], stored[name + ".0.bias"]))
+    model.classifier.load_state_dict({"weight": stored["classifier.weight"], "bias": stored["classifier.bias"]})
+
+    def undo(bias):
+        def before(norm, inputs):
+            x = inputs[0].float()
+            variance, mean = torch.var_mean(x, dim=(0, 2, 3), unbiased=False)
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.copy_(mean + bias)
+
+        return before
+
+    hooks = [norm.register_forward_pre_hook(undo(bias)) for norm, bias in pairs]
+    model.train()
+    # Without autocast the plain modules run, and in float32.
+    model(data.normalise(images).contiguous(memory_format=torch.channels_last))
+    for hook in hooks:
+        hook.remove()
