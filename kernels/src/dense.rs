@@ -20,10 +20,11 @@ pub(crate) struct Dense {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Weights {
     /// `[out][in]`.
-    F32(Vec<f32>),
+    F32(#[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))] Vec<f32>),
     /// `[out][in]` in steps of `scale[out]`, each row padded with zeros to whole vectors; inputs are rounded to
     /// `0..=limit` steps, 16-bit numbers.
     I8 {
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
         steps: Vec<[i8; 16]>,
         scale: Vec<f32>,
         limit: f32,

@@ -24,6 +24,7 @@ pub(crate) struct Depthwise {
     rows: usize,
     out_width: usize,
     /// For each group of four channels, for each tap.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
     weights: Vec<[f32; 4]>,
     /// For each group of four channels.
     limits: Vec<Limits>,

@@ -23,6 +23,7 @@ pub(crate) type Column = [f32; TILE];
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weights {
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
     panels: Vec<[[f32; 4]; 2]>,
     k: usize,
     epilogue: Epilogue,

@@ -33,6 +33,7 @@ pub(crate) struct Scales {
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weights {
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
     pub(crate) panels: Vec<[[i8; 16]; 4]>,
     blocks: usize,
     /// The size of one step of each channel's weights.
