@@ -4,7 +4,10 @@
 //! parsed graph, the activations of the first run. While baking, what is freed is therefore overwritten with zeros;
 //! while serving, this costs one branch.
 
-#![allow(unsafe_code, reason = "an allocator is unsafe by its interface")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator is unsafe by its interface, and so is memory that it knows nothing of"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +17,58 @@ static BAKING: AtomicBool = AtomicBool::new(false);
 /// Zeroes freed memory from now on, until called with `false`.
 pub fn zero_freed_memory(on: bool) {
     BAKING.store(on, Ordering::Relaxed);
+}
+
+/// Bytes that lie beyond the heap for the rest of the instance's life, and are zeros once this is dropped.
+///
+/// The heap's own records reach to its end, and a snapshot stores everything up to the last byte that is not zero: a model
+/// must be read from somewhere else for the snapshot to end with the model.
+pub struct Aside(&'static mut [u8]);
+
+impl Aside {
+    /// Copies bytes there.
+    pub fn new(bytes: &[u8]) -> Self {
+        let aside = match beyond_the_heap(bytes.len()) {
+            Some(aside) => {
+                aside.copy_from_slice(bytes);
+                aside
+            }
+            None => bytes.to_vec().leak(),
+        };
+        Self(aside)
+    }
+}
+
+impl std::ops::Deref for Aside {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        std::hint::black_box(&*self.0);
+    }
+}
+
+/// New memory that the allocator knows nothing of; none where there is no more.
+#[cfg(target_family = "wasm")]
+fn beyond_the_heap(len: usize) -> Option<&'static mut [u8]> {
+    const PAGE: usize = 65_536;
+    let page = core::arch::wasm32::memory_grow::<0>(len.div_ceil(PAGE));
+    if page == usize::MAX {
+        return None;
+    }
+    // SAFETY: these pages are new: zeros, in bounds, and nobody else's, as the allocator uses only pages that it grew itself.
+    Some(unsafe { std::slice::from_raw_parts_mut((page * PAGE) as *mut u8, len) })
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn beyond_the_heap(_len: usize) -> Option<&'static mut [u8]> {
+    None
 }
 
 /// The system's allocator, with freed memory zeroed while baking.

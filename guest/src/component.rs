@@ -11,6 +11,7 @@ use pinhole_guest::infer::ElementType;
 use pinhole_guest::load::ModelConfig;
 use pinhole_guest::model::{Classification, Model};
 use pinhole_guest::preprocess::{Colour, Interpolation, Layout};
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -52,11 +53,12 @@ impl setup::Guest for Component {
         }
         zero_freed_memory(true);
         let loaded = if compiled::is_compiled(&file) {
-            compiled::load(&file)
+            // It lies between the file and the room beside it, and everything in it is in the file as well.
+            drop(config);
+            compiled::load(file)
         } else {
-            from_onnx(&file, config)
+            from_onnx(file, config, |_| {})
         };
-        drop(file);
         zero_freed_memory(false);
         let model = loaded?;
         MODEL.get_or_init(|| model);
@@ -64,19 +66,22 @@ impl setup::Guest for Component {
     }
 
     fn compile(file: Vec<u8>, config: setup::Config) -> Result<Option<Vec<u8>>, String> {
-        compiled::compile(from_onnx(&file, config)?)
+        compiled::compile(from_onnx(file, config, |stage| {
+            // Nobody may be listening.
+            let _ = writeln!(std::io::stdout(), "{stage}");
+        })?)
     }
 }
 
 #[cfg(not(feature = "tract"))]
-fn from_onnx(file: &[u8], _config: setup::Config) -> Result<Model, String> {
+fn from_onnx(file: Vec<u8>, _config: setup::Config, _ended: fn(&str)) -> Result<Model, String> {
     // Says that only compiled models can be loaded.
     compiled::load(file)
 }
 
 #[cfg(feature = "tract")]
-fn from_onnx(file: &[u8], config: setup::Config) -> Result<Model, String> {
-    pinhole_guest::load::load(file, config.into())
+fn from_onnx(file: Vec<u8>, config: setup::Config, ended: fn(&str)) -> Result<Model, String> {
+    pinhole_guest::load::load(&file, config.into(), ended)
 }
 
 impl From<ClassifyError> for wit::ClassifyError {

@@ -49,15 +49,17 @@ pub struct ModelConfig {
     pub max_pixels: u64,
 }
 
-/// Parses, checks and optimises an ONNX file, and runs it once. The error is one plain sentence.
-pub fn load(file: &[u8], config: ModelConfig) -> Result<Model, String> {
+/// Parses, checks and optimises an ONNX file, and runs it once. `ended` is told the name of each stage that has ended. The
+/// error is one plain sentence.
+pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, String> {
     let onnx = onnx::framework();
     let described = onnx::describe(&onnx, file)?;
+    ended("parse");
     let (preprocessing, input) = settle(&described, &config)?;
     let scores_are_probabilities = config
         .probabilities
         .unwrap_or(described.ends_in_probabilities);
-    let network = network(&onnx, described, input, config.precision)?;
+    let network = network(&onnx, described, input, config.precision, ended)?;
     if network.classes != config.labels.len() {
         return Err(format!(
             "The model has {} classes, but there are {} labels: there must be exactly one label a class.",
@@ -85,14 +87,17 @@ fn network(
     model: onnx::Described,
     input: Input,
     precision: Precision,
+    ended: fn(&str),
 ) -> Result<Network, String> {
     // Two copies: one is checked in full precision, whatever precision is wanted, and one is kept.
     let recognised = [layers(onnx, &model, &input), layers(onnx, &model, &input)];
     let (plan, classes) = Plan::new(onnx, model, input.shape)?;
     let tract = Network::on_tract(input.clone(), classes, plan);
+    ended("optimise");
     // This run shows that the model can be run at all, too.
     let probe = probe(input.elements());
     let expected = tract.run(&probe).map_err(|error| error.to_string())?;
+    ended("warm up");
     let own = || {
         let [checked, kept] = recognised;
         agrees(

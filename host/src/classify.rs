@@ -55,7 +55,7 @@ fn classify(sandbox: &Sandbox, path: &Path, top_k: u32) -> Outcome {
         code: "unreadable-file".into(),
     })?;
     let answered = sandbox
-        .classify(&bytes, top_k, Arc::default())
+        .classify(&mut None, &bytes, top_k, Arc::default())
         .map_err(|error: Error| Refusal {
             error: error.to_string(),
             code: error.code().into(),
@@ -83,14 +83,14 @@ impl crate::engine::sandbox::Answered {
         let milliseconds = |duration: Duration| {
             pinhole_report::milliseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
         };
-        let timings = self.classification.timings;
+        let timings = self.output.timings;
         Answer {
             model: pinhole_report::Model {
                 name: model.name.clone(),
                 version: model.version.clone(),
             },
             predictions: self
-                .classification
+                .output
                 .predictions
                 .into_iter()
                 .map(|prediction| pinhole_report::Prediction {

@@ -153,6 +153,10 @@ pub struct ServeArgs {
     #[arg(long, env = "PINHOLE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Admission")]
     pub workers: Option<u32>,
 
+    /// Requests that one sandbox answers before it is thrown away; more than 1 gives up isolation between requests
+    #[arg(long, env = "PINHOLE_REUSE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sandbox")]
+    pub reuse: u32,
+
     /// Requests that may wait for a worker; one more is answered 503 at once [default: 8 a worker]
     #[arg(long, env = "PINHOLE_QUEUE", value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000), help_heading = "Admission")]
     pub queue: Option<u32>,
@@ -170,6 +174,10 @@ pub struct ServeArgs {
     /// Memory for the bodies of requests that arrive or wait, in MiB; a request beyond it is answered 503
     #[arg(long, env = "PINHOLE_BODIES_MIB", value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Admission")]
     pub bodies_mib: u32,
+
+    /// Images, or tensors, that one request may hold; each is a classification of its own
+    #[arg(long, env = "PINHOLE_MAX_BATCH", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Admission")]
+    pub max_batch: u32,
 
     /// The longest body of a request, in bytes
     #[arg(
@@ -266,8 +274,12 @@ pub struct BakeArgs {
     pub model_version: Option<String>,
 
     /// How the arithmetic is done, where Pinhole's own kernels can run the model
-    #[arg(long, value_name = "PRECISION", default_value = "fp32")]
+    #[arg(long, value_name = "PRECISION", default_value = "int8")]
     pub precision: Precision,
+
+    /// A folder of pictures on which int8 is compared with fp32 [default: generated pictures]
+    #[arg(long, value_name = "FOLDER")]
+    pub check: Option<PathBuf>,
 
     /// The folder of the bare guests, guest-tract.wasm and guest-kernels.wasm [default: this program's folder]
     #[arg(long, env = "PINHOLE_GUESTS", value_name = "FOLDER")]
@@ -284,7 +296,7 @@ pub struct BakeArgs {
 
 /// How a baked model does its arithmetic.
 #[cfg(feature = "bake")]
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
     /// 32-bit floating point throughout.
     Fp32,

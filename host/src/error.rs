@@ -13,6 +13,9 @@ pub enum Error {
     /// No such route.
     #[error("There is nothing at this path.")]
     NotFound,
+    /// Another model, or another version of it, than the one that is here.
+    #[error("{0}")]
+    UnknownModel(String),
     /// The route exists, but not for this method.
     #[error("This path does not take this method.")]
     MethodNotAllowed,
@@ -21,6 +24,25 @@ pub enum Error {
         "A body of type `{0}` is not an image: send a multipart form with a field `image`, or image/*."
     )]
     UnsupportedBody(String),
+    /// The body is compressed.
+    #[error("A body with Content-Encoding `{0}` is not taken: send it as it is.")]
+    EncodedBody(String),
+    /// More images or tensors in one request than allowed.
+    #[error("The request holds more than the {limit} images that one may hold: send several.")]
+    TooMany {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// One of several in a request failed, and the request with it.
+    #[error("Image {number} of {count}: {error}")]
+    OneOf {
+        /// Which one, from 1.
+        number: usize,
+        /// Of how many.
+        count: usize,
+        /// Why.
+        error: Box<Error>,
+    },
     /// The body is longer than allowed.
     #[error("The body is over the limit of {limit} bytes.")]
     BodyTooLarge {
@@ -52,13 +74,19 @@ pub enum Error {
     /// The guest trapped. A client learns that it happened; the log says what.
     #[error("The classifier failed on this image.")]
     Trap(#[source] wasmtime::Error),
+    /// The metrics could not be written.
+    #[error("The metrics cannot be written.")]
+    Metrics(#[source] prometheus::Error),
     /// An instance could not be made.
     #[error("No sandbox could be made for this request.")]
     Instance(#[source] wasmtime::Error),
 
-    /// Every worker is busy and the queue is full, or too many bodies are held in memory.
+    /// Every worker is busy and the queue is full.
     #[error("The service is busy: try again soon.")]
     Busy,
+    /// Too many bodies are held in memory.
+    #[error("The service is busy: try again soon.")]
+    BodiesFull,
     /// The request waited in the queue for as long as it may.
     #[error("The service is busy: the request waited {} ms and was not begun.", .0.as_millis())]
     QueueTimeout(Duration),
@@ -78,13 +106,47 @@ fn sentence(error: &ClassifyError) -> &str {
 }
 
 impl Error {
+    /// Every limit that `limit` can name.
+    pub const LIMITS: [&str; 9] = [
+        "batch",
+        "bodies",
+        "body-bytes",
+        "body-time",
+        "deadline",
+        "memory",
+        "pixels",
+        "queue-length",
+        "queue-time",
+    ];
+
+    /// The limit that was hit, if it was one.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooMany { .. } => Some("batch"),
+            Self::BodiesFull => Some("bodies"),
+            Self::BodyTooLarge { .. } => Some("body-bytes"),
+            Self::SlowBody => Some("body-time"),
+            Self::Deadline(_) => Some("deadline"),
+            Self::MemoryLimit { .. } => Some("memory"),
+            Self::Guest(ClassifyError::ImageTooLarge(_)) => Some("pixels"),
+            Self::Busy => Some("queue-length"),
+            Self::QueueTimeout(_) => Some("queue-time"),
+            Self::OneOf { error, .. } => error.limit(),
+            _ => None,
+        }
+    }
+
     /// The case as a program reads it: lower-case words joined by hyphens.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad-request",
             Self::NotFound => "not-found",
+            Self::UnknownModel(_) => "unknown-model",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::UnsupportedBody(_) => "unsupported-format",
+            Self::EncodedBody(_) => "encoded-body",
+            Self::TooMany { .. } => "too-many-images",
+            Self::OneOf { error, .. } => error.code(),
             Self::BodyTooLarge { .. } => "body-too-large",
             Self::SlowBody => "slow-body",
             Self::BrokenBody => "broken-body",
@@ -98,8 +160,9 @@ impl Error {
             Self::Deadline(_) => "deadline",
             Self::Abandoned => "abandoned",
             Self::Trap(_) => "trap",
+            Self::Metrics(_) => "no-metrics",
             Self::Instance(_) => "no-instance",
-            Self::Busy => "busy",
+            Self::Busy | Self::BodiesFull => "busy",
             Self::QueueTimeout(_) => "queue-timeout",
             Self::NotReady => "not-ready",
         }

@@ -5,6 +5,7 @@
 #[cfg(feature = "bake")]
 mod bake;
 mod bindings;
+mod bmp;
 mod classify;
 mod cli;
 mod engine;
@@ -12,6 +13,7 @@ mod error;
 mod healthcheck;
 mod http;
 mod log;
+mod metrics;
 mod serve;
 mod workers;
 

@@ -1,5 +1,6 @@
 //! The life of the service: check, load, listen, test itself, serve, drain, end.
 
+use crate::bmp::bmp;
 use crate::cli::ServeArgs;
 use crate::engine::artifact::beside_the_program;
 use crate::engine::sandbox::{Limits, Sandbox};
@@ -27,10 +28,12 @@ pub fn run(args: ServeArgs) -> Result<ExitCode> {
     )?;
     let workers = Workers::start(sandbox, settings.admission)
         .context("The worker threads cannot be started")?;
-    let app = Arc::new(App::new(workers, settings.http));
+    let app = Arc::new(App::new(workers, settings.http)?);
     tokio::runtime::Builder::new_multi_thread()
         // Connections only move bytes; classification has threads of its own.
         .worker_threads(2)
+        // Long bodies are understood apart, a few at a time.
+        .max_blocking_threads(2)
         .enable_all()
         .build()
         .context("The network threads cannot be started")?
@@ -87,7 +90,11 @@ async fn serve(
 
 /// Classifies a picture of our own, through the whole path, before the service says that it is ready.
 async fn self_test(app: Arc<App>) {
-    match app.workers().classify(Bytes::from(tiny_bmp()), 1).await {
+    match app
+        .workers()
+        .classify(Bytes::from(bmp(8, |_, _| [128; 3])), 1)
+        .await
+    {
         Ok(served) => {
             app.set_ready(true);
             tracing::info!(
@@ -100,33 +107,6 @@ async fn self_test(app: Arc<App>) {
             tracing::error!("the self-test failed, and the service is not ready: {error}")
         }
     }
-}
-
-/// An 8 x 8 grey BMP: the one image format that takes a dozen lines to write.
-fn tiny_bmp() -> Vec<u8> {
-    const SIDE: u32 = 8;
-    const HEADER: u32 = 54;
-    let pixels = 3 * SIDE * SIDE;
-    let mut bmp = b"BM".to_vec();
-    for field in [
-        HEADER + pixels,
-        0,
-        HEADER,
-        40,
-        SIDE,
-        SIDE,
-        1 | 24 << 16,
-        0,
-        pixels,
-        0,
-        0,
-        0,
-        0,
-    ] {
-        bmp.extend_from_slice(&field.to_le_bytes());
-    }
-    bmp.resize((HEADER + pixels) as usize, 128);
-    bmp
 }
 
 /// SIGTERM and SIGINT. Taken over early, so that they work for a process that is PID 1 as well.
@@ -182,7 +162,10 @@ impl Settings {
                 SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port.unwrap_or(8000)))
             }),
             component,
-            sandbox: Limits::new(&args.sandbox),
+            sandbox: Limits {
+                reuse: args.reuse,
+                ..Limits::new(&args.sandbox)
+            },
             admission: Admission {
                 workers,
                 queue: args.queue.unwrap_or(workers * 8),
@@ -193,6 +176,7 @@ impl Settings {
                 bodies_mib: args.bodies_mib,
                 body_timeout: milliseconds(args.body_timeout_ms),
                 min_body_rate: args.min_body_rate,
+                batch: args.max_batch as usize,
             },
             connections: connection::Limits {
                 connections: args.max_connections,

@@ -1,15 +1,15 @@
 //! Admission: a fixed set of threads that classify, a bounded queue before them, and "busy" for everyone else.
 
-use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
-use crate::engine::sandbox::{Answered, Sandbox};
+use crate::bindings::exports::pinhole::vision::classify::{Classification, ModelInfo};
+use crate::engine::sandbox::{Answered, Live, Sandbox};
 use crate::error::Error;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 /// A worker's stack, in bytes: what WebAssembly may use of it, and room for the host below.
 const STACK_BYTES: usize = crate::engine::config::WASM_STACK_BYTES + (3 << 20);
@@ -26,9 +26,9 @@ pub struct Admission {
 }
 
 /// An answer, and how long its request waited.
-pub struct Served {
+pub struct Served<T = Classification> {
     /// What the sandbox answered.
-    pub answered: Answered,
+    pub answered: Answered<T>,
     /// From admission to a worker taking it.
     pub queue: Duration,
 }
@@ -39,7 +39,8 @@ pub struct Workers {
     jobs: Sender<Arc<Job>>,
     /// One permit for each request that runs or waits.
     places: Arc<Semaphore>,
-    queue_timeout: Duration,
+    busy: Arc<AtomicU32>,
+    admission: Admission,
 }
 
 /// A request that was admitted. Whoever takes the work out, a worker or the request itself on giving up, owns it.
@@ -48,12 +49,12 @@ struct Job {
     abandoned: Arc<AtomicBool>,
 }
 
+type Run = dyn FnOnce(&Sandbox, &mut Option<Live>, Duration, Arc<AtomicBool>) + Send;
+
 struct Work {
-    image: Bytes,
-    top_k: u32,
+    /// Runs the request, gives its place back and sends its answer; it is told how long the request has waited.
+    run: Box<Run>,
     admitted: Instant,
-    reply: oneshot::Sender<Result<Served, Error>>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Job {
@@ -78,13 +79,14 @@ impl Workers {
         let sandbox = Arc::new(sandbox);
         let (jobs, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
+        let busy = Arc::new(AtomicU32::new(0));
         for index in 0..admission.workers {
-            let (sandbox, receiver) = (sandbox.clone(), receiver.clone());
+            let (sandbox, receiver, busy) = (sandbox.clone(), receiver.clone(), busy.clone());
             // Nobody joins them: they end with the process, or when the last sender is gone.
             std::thread::Builder::new()
                 .name(format!("classify-{index}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || work(&sandbox, &receiver))?;
+                .spawn(move || work(&sandbox, &receiver, &busy))?;
         }
         let places = Arc::new(Semaphore::new(
             (admission.workers + admission.queue) as usize,
@@ -93,7 +95,8 @@ impl Workers {
             sandbox,
             jobs,
             places,
-            queue_timeout: admission.queue_timeout,
+            busy,
+            admission,
         })
     }
 
@@ -102,21 +105,67 @@ impl Workers {
         self.sandbox.model()
     }
 
+    /// What was allowed at the start.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// How many threads classify right now.
+    pub fn busy(&self) -> u32 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// How many requests wait for a thread right now.
+    pub fn waiting(&self) -> u32 {
+        let Admission { workers, queue, .. } = self.admission;
+        let admitted = workers + queue - self.places.available_permits() as u32;
+        admitted.saturating_sub(self.busy())
+    }
+
+    /// How many sandboxes were made to answer.
+    pub fn instances(&self) -> u64 {
+        self.sandbox.instances()
+    }
+
     /// Classifies an image on one of the threads. Dropping the future withdraws the request from the queue, or
     /// interrupts it.
     pub async fn classify(&self, image: Bytes, top_k: u32) -> Result<Served, Error> {
+        self.ask(move |sandbox, kept, abandoned| sandbox.classify(kept, &image, top_k, abandoned))
+            .await
+    }
+
+    /// Runs the model on a tensor, as `classify` does on an image.
+    pub async fn infer(&self, tensor: Vec<f32>) -> Result<Served<Vec<f32>>, Error> {
+        self.ask(move |sandbox, kept, abandoned| sandbox.infer(kept, &tensor, abandoned))
+            .await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Sandbox, &mut Option<Live>, Arc<AtomicBool>) -> Result<Answered<T>, Error>
+        + Send
+        + 'static,
+    ) -> Result<Served<T>, Error> {
         let place = self
             .places
             .clone()
             .try_acquire_owned()
             .map_err(|_| Error::Busy)?;
         let (reply, mut answer) = oneshot::channel();
+        let run = move |sandbox: &Sandbox, kept: &mut Option<Live>, queue, abandoned| {
+            let result = catch_unwind(AssertUnwindSafe(|| call(sandbox, kept, abandoned)))
+                .unwrap_or_else(|_| {
+                    Err(Error::Instance(wasmtime::format_err!("the host panicked")))
+                })
+                .map(|answered| Served { answered, queue });
+            // Given back first: whoever has the answer may ask again at once.
+            drop(place);
+            // Nobody waits for an abandoned request's answer.
+            let _ = reply.send(result);
+        };
         let work = Work {
-            image,
-            top_k,
+            run: Box::new(run),
             admitted: Instant::now(),
-            reply,
-            _place: place,
         };
         let job = Arc::new(Job {
             work: Mutex::new(Some(work)),
@@ -124,7 +173,7 @@ impl Workers {
         });
         let job = AbandonOnDrop(job);
         self.jobs.send(job.0.clone()).map_err(|_| Error::NotReady)?;
-        let timeout = self.queue_timeout;
+        let timeout = self.admission.queue_timeout;
         tokio::select! {
             biased;
             result = &mut answer => return result.unwrap_or(Err(Error::NotReady)),
@@ -138,18 +187,17 @@ impl Workers {
     }
 }
 
-fn work(sandbox: &Sandbox, jobs: &Mutex<Receiver<Arc<Job>>>) {
+fn work(sandbox: &Sandbox, jobs: &Mutex<Receiver<Arc<Job>>>, busy: &AtomicU32) {
+    // Stays empty unless instances may be reused.
+    let mut kept = None;
     loop {
         // Taken under the lock, run outside of it.
         let Ok(job) = lock(jobs).recv() else { return };
         let Some(work) = job.take() else { continue };
+        busy.fetch_add(1, Ordering::Relaxed);
         let queue = work.admitted.elapsed();
-        let call = || sandbox.classify(&work.image, work.top_k, job.abandoned.clone());
-        let result = catch_unwind(AssertUnwindSafe(call))
-            .unwrap_or_else(|_| Err(Error::Instance(wasmtime::format_err!("the host panicked"))))
-            .map(|answered| Served { answered, queue });
-        // Nobody waits for an abandoned request's answer.
-        let _ = work.reply.send(result);
+        (work.run)(sandbox, &mut kept, queue, job.abandoned.clone());
+        busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

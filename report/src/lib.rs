@@ -61,6 +61,37 @@ pub struct Refusal {
     pub code: String,
 }
 
+/// What became of one of several images in a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Item {
+    /// It was classified.
+    Answered {
+        /// The name that the client gave it.
+        file: Option<String>,
+        /// As if it had come alone.
+        #[serde(flatten)]
+        answer: Answer,
+    },
+    /// It was refused.
+    Refused {
+        /// The name that the client gave it.
+        file: Option<String>,
+        /// The HTTP status that it would have had alone.
+        status: u16,
+        /// Why.
+        #[serde(flatten)]
+        refusal: Refusal,
+    },
+}
+
+/// The answer to several images in one request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answers {
+    /// One for each image, in their order.
+    pub answers: Vec<Item>,
+}
+
 /// What happened to one file on a command line.
 pub type Outcome = Result<Answer, Refusal>;
 

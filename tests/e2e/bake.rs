@@ -3,9 +3,10 @@
 use crate::common::onnx::{COLOURS, Model};
 use crate::common::pictures::{encode, jpeg, scene};
 use crate::common::server::Server;
-use crate::common::{Ended, answer, pinhole, root, run, shared};
+use crate::common::{Ended, answer, dist, in_ci, pinhole, root, run, shared, skipped};
 use image::{ImageFormat, Rgb, RgbImage};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder with files to bake from.
@@ -88,6 +89,10 @@ fn a_model_of_ones_own_answers() {
         ],
     );
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for stage in ["parse", "optimise", "warm up", "snapshot", "precompile"] {
+        let told = ended.stderr.lines().any(|line| line.starts_with(stage));
+        assert!(told, "{stage}: {}", ended.stderr);
+    }
     let ask = |component: &str, colour: [u8; 3]| {
         let image = encode(&RgbImage::from_pixel(20, 30, Rgb(colour)), ImageFormat::Png);
         let json = run(
@@ -149,7 +154,7 @@ fn the_same_inputs_give_the_same_bytes() {
     });
     assert!(first[0] == second[0], "the components differ");
     assert!(first[1] == second[1], "the precompiled components differ");
-    let shipped = std::fs::read(crate::common::dist("guest.wasm")).unwrap();
+    let shipped = std::fs::read(dist("guest.wasm")).unwrap();
     assert!(
         first[0] == shipped,
         "the component is not the one that `cargo xtask build` made"
@@ -287,5 +292,76 @@ fn a_place_that_cannot_be_written_is_refused() {
         &labels,
         &["-o", nowhere.to_str().unwrap()],
         "cannot be written",
+    );
+}
+
+/// Bakes onto a file system of this many bytes, and returns how that ended and what it left there; none where file systems
+/// cannot be mounted. Nobody else sees this one, and it is gone with the process.
+fn bake_onto_a_disk(of: u64, kitchen: &Kitchen, model: &Path, labels: &Path) -> Option<Ended> {
+    let script = r#"
+        mount -t tmpfs -o "size=$1" none "$2" || exit 99
+        "$3" bake --model "$4" --labels "$5" -o "$2/baked.wasm" --precompile
+        code=$?
+        ls -A "$2"
+        exit $code
+    "#;
+    // Anybody may do this in a user namespace of their own; where those are forbidden, root still may.
+    for namespaces in [&["--user", "--map-root-user", "--mount"][..], &["--mount"]] {
+        let output = Command::new("unshare")
+            .args(namespaces)
+            .args(["sh", "-c", script, "sh", &of.to_string()])
+            .args([&kitchen.output(""), &dist("pinhole")])
+            .args([model, labels])
+            .output()
+            .ok()?;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        if output.status.code() != Some(99) && !stderr.starts_with("unshare:") {
+            return Some(Ended {
+                code: output.status.code(),
+                stdout: String::from_utf8(output.stdout).unwrap(),
+                stderr,
+            });
+        }
+    }
+    None
+}
+
+#[test]
+fn a_full_disk_is_one_sentence_and_keeps_nothing() {
+    let kitchen = Kitchen::new();
+    let model = kitchen.file("colours.onnx", COLOURS.encode());
+    let labels = kitchen.file("labels.txt", "a\nb\nc\n");
+    assert_eq!(kitchen.bake(&model, &labels, &[]).code, Some(0));
+    let [component, code] = ["baked.wasm", "baked.cwasm"].map(|name| {
+        let file = kitchen.output(name);
+        let size = std::fs::metadata(&file).unwrap().len();
+        std::fs::remove_file(file).unwrap();
+        size
+    });
+    // Too small for the first file, then for the second only.
+    for size in [component / 2, component + code / 2] {
+        let Some(ended) = bake_onto_a_disk(size, &kitchen, &model, &labels) else {
+            assert!(
+                !in_ci(),
+                "no file system can be mounted, and in CI one must"
+            );
+            return skipped("no file system can be mounted");
+        };
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        let sentence = ended.stderr.lines().last().unwrap();
+        assert!(sentence.contains("cannot be written"), "{}", ended.stderr);
+        assert!(
+            sentence.ends_with('.') && !sentence.contains("panicked"),
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(ended.stdout, "", "files are left behind");
+    }
+    // The sizes were wrong if it does not work on a disk that is large enough.
+    let ended = bake_onto_a_disk(component + code + (1 << 20), &kitchen, &model, &labels).unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(
+        ended.stdout.lines().collect::<Vec<_>>(),
+        ["baked.cwasm", "baked.wasm"]
     );
 }

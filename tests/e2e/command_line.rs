@@ -203,9 +203,15 @@ fn wrong_usage_is_2_and_what_cannot_start_is_3() {
     let damaged = folder.path().join("damaged.cwasm");
     let good = std::fs::read(dist("guest.cwasm")).unwrap();
     std::fs::write(&damaged, &good[..good.len() / 3]).unwrap();
+    // One bit of its code or weights: Wasmtime itself would run it.
+    let spoiled = folder.path().join("spoiled.cwasm");
+    let mut bytes = good.clone();
+    bytes[good.len() / 2] ^= 1;
+    std::fs::write(&spoiled, bytes).unwrap();
     let none = folder.path().join("none.wasm");
     for component in [
         &damaged,
+        &spoiled,
         &none,
         &dist("guest-kernels.wasm"),
         &dist("pinhole"),

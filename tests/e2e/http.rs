@@ -206,7 +206,7 @@ fn what_is_no_image_is_415() {
         .refusal(415, "unsupported-format");
     for other in [
         "text/plain",
-        "application/json",
+        "application/xml",
         "application/x-www-form-urlencoded",
     ] {
         server
@@ -338,6 +338,21 @@ fn what_needs_too_much_memory_is_413() {
         .predict(&pictures::large())
         .refusal(413, "image-too-large");
     assert_serves(&server);
+}
+
+#[test]
+fn a_compressed_body_is_415() {
+    let server = Server::start(&[]);
+    let image = jpeg(&scene(64, 64));
+    let sentence = server
+        .client
+        .post_with("/predict", ("content-encoding", "gzip"), &image)
+        .refusal(415, "encoded-body");
+    assert!(sentence.contains("gzip"), "{sentence}");
+    server
+        .client
+        .post_with("/predict", ("content-encoding", "identity"), &image)
+        .answer();
 }
 
 #[test]

@@ -7,11 +7,18 @@
 #![cfg(unix)]
 
 mod bake;
+mod clients;
 mod command_line;
 mod common;
 mod container;
 mod corpora;
 mod golden;
+mod hostile;
 mod http;
 mod instance;
 mod load;
+mod metrics;
+mod soak;
+mod uploads;
+mod v2;
+mod zoo;

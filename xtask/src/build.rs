@@ -42,6 +42,27 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
     Ok(workspace.target.join("release").join(name))
 }
 
+/// Builds the guest that the host is tested against, into `dist/tests/`.
+pub fn hostile(workspace: &Workspace) -> Result<()> {
+    say("building the hostile guest");
+    run(&mut workspace.cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "pinhole-hostile",
+        "--target",
+        GUEST_TARGET,
+        "--profile",
+        "guest",
+    ]))?;
+    let built = workspace
+        .target
+        .join(GUEST_TARGET)
+        .join("guest")
+        .join("pinhole_hostile.wasm");
+    install(&built, &workspace.dist("tests/hostile.wasm"))
+}
+
 /// Copies a finished file, unless the same is there already. A running program keeps the file that it was started from.
 pub fn install(from: &Path, to: &Path) -> Result<()> {
     if to.is_file() && fingerprint(&[from])? == fingerprint(&[to])? {
@@ -151,7 +172,7 @@ fn bake(workspace: &Workspace) -> Result<()> {
 }
 
 /// Tells whether files are the same ones as before. It guards against change, not against malice.
-fn fingerprint(files: &[&Path]) -> Result<String> {
+pub fn fingerprint(files: &[&Path]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for file in files {
         let bytes =

@@ -33,7 +33,7 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    say("running clippy on the guest");
+    say("running clippy on the guests");
     add_target(workspace)?;
     run(&mut workspace.cargo(&[
         "clippy",
@@ -41,6 +41,8 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
         "--locked",
         "--package",
         "pinhole-guest",
+        "--package",
+        "pinhole-hostile",
         "--target",
         "wasm32-wasip2",
         "--",

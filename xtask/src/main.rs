@@ -2,10 +2,14 @@
 //!
 //! One file a command; `workspace` knows where things are and how they are started.
 
+mod bench;
 mod build;
 mod docker;
 mod image;
 mod lint;
+mod models;
+mod python;
+mod soak;
 mod test;
 mod workspace;
 
@@ -25,14 +29,22 @@ Commands:
   classify IMAGE... [OPTIONS]
                            Build what is missing, then run `pinhole classify`
   test [ARGUMENTS]         Build everything, then run `cargo test`, which gets the arguments
+  zoo [ARGUMENTS]          Build what is missing, then bake models exported from PyTorch in every opset
+  soak [--seconds N]       Build everything, then press the service for long: overload, hostile guests and pictures,
+                           signals, slow clients; asserts what `test` only prints [default: 60 s of each]
   image [--tag NAME]       Build the scratch image [default name: pinhole]
         [--files]          Only write what goes into it to dist/image/, without Docker
+  bench [OPTIONS]          Build everything, then measure it beside FastAPI + ONNX Runtime: `cargo xtask bench --help`
+  fetch-model [NAME]       Download an ImageNet model and check its SHA-256; without a name, list what there is
+  accuracy [OPTIONS]       Build what is missing, then tell how often the component is right on CIFAR-10's test images
   lint                     Formatting, clippy and cargo-deny, as CI checks them
 
 Environment:
   CARGO_TARGET_DIR         Where cargo builds
   DOCKER                   The Docker client to use [default: the first on the PATH that can build the image]
+  PINHOLE_PYTHON           A Python with tests/models/requirements.txt [default: installed below the target folder]
   PINHOLE_WASMTIME         A stock `wasmtime` for the tests [default: one on the PATH, else installed below the target folder]
+  PINHOLE_PYTHON_CLIENTS   A Python with tests/clients/requirements.txt [default: one made below the target folder]
 ";
 
 fn main() -> ExitCode {
@@ -55,12 +67,18 @@ fn run() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match command.to_str() {
+        Some("bench") => bench::bench(&Workspace::find()?, &rest)?,
         Some("build") => none_of(&rest).and_then(|()| build::build(&Workspace::find()?))?,
         Some("image") => {
             let options = image::Options::parse(&rest)?;
             image::image(&Workspace::find()?, &options)?;
         }
         Some("lint") => none_of(&rest).and_then(|()| lint::lint(&Workspace::find()?))?,
+        Some("zoo") => test::zoo(&Workspace::find()?, &rest)?,
+        Some("soak") => soak::soak(&Workspace::find()?, soak::seconds(&rest)?)?,
+        Some(command @ ("fetch-model" | "accuracy")) => {
+            return models::become_models(&Workspace::find()?, command, &rest);
+        }
         Some("test") => test::test(&Workspace::find()?, &rest)?,
         Some(command @ ("serve" | "classify")) => {
             let workspace = Workspace::find()?;

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: unit tests, and end-to-end tests on the real artifacts.
 
 use crate::workspace::{Workspace, on_path, run, say, try_output};
-use crate::{build, docker, image};
-use anyhow::Result;
+use crate::{build, docker, image, python};
+use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,9 +10,24 @@ use std::process::Command;
 /// The stock Wasmtime that the component is tried under: the same version as the host embeds.
 const WASMTIME: &str = "48.0.8";
 
+/// The variable that has the tests export and bake every kind of model, instead of a few.
+const ZOO: &str = "PINHOLE_ZOO";
+
+/// Runs the tests on models exported from PyTorch, in every opset and with every kind of batch.
+pub fn zoo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    build::build(workspace)?;
+    let mut tests = workspace.cargo(&["test", "--locked", "--workspace", "--release"]);
+    tests.args(["--test", "e2e", "zoo::"]);
+    let python = python::find(workspace, &python::MODELS).map_err(|sentence| anyhow!(sentence))?;
+    let python = python.context("There is no ../shared/images to try the models on.")?;
+    tests.env(python::MODELS.variable, python).env(ZOO, "all");
+    run(tests.args(arguments))
+}
+
 /// Builds everything, then runs the tests. Arguments go to `cargo test`.
 pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build::build(workspace)?;
+    build::hostile(workspace)?;
     // In the host's own profile: its dependencies, a compiler among them, are built once.
     let mut tests = workspace.cargo(&["test", "--locked", "--workspace", "--release"]);
     match docker::find() {
@@ -25,6 +40,14 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
         Err(sentence) => say(&format!("no image is built. {sentence}")),
     }
     tests.env("PINHOLE_WASMTIME", wasmtime(workspace)?);
+    for wanted in [&python::CLIENTS, &python::MODELS] {
+        // As with Docker: the tests say themselves what they skip, and fail in CI.
+        match python::find(workspace, wanted) {
+            Ok(Some(python)) => drop(tests.env(wanted.variable, python)),
+            Ok(None) => {}
+            Err(sentence) => say(&sentence),
+        }
+    }
     run(tests.args(arguments))
 }
 

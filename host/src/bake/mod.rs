@@ -5,17 +5,22 @@
 //! run for the other one, which is a tenth of its size and is what serves. A model that only tract can run is baked into
 //! the first.
 //!
-//! `model_config` reads what the model file does not say, `snapshot` loads and freezes, `output` writes files whole or
+//! `model_config` reads what the model file does not say, `check` tells what rounding costs, `snapshot` loads and freezes, `stages` shows what the guest is at, `output` writes files whole or
 //! not at all.
 
+mod check;
 mod model_config;
 mod output;
 mod snapshot;
+mod stages;
 
-use crate::cli::BakeArgs;
+use crate::bindings::exports::pinhole::vision::setup;
+use crate::cli::{BakeArgs, Precision};
 use crate::engine::config::{baking, precompiling};
+use crate::engine::seal::seal;
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use wasmtime::{Config, Engine};
 
@@ -33,7 +38,7 @@ pub fn run(args: &BakeArgs) -> Result<()> {
     let tract = read(&guests.join(TRACT_GUEST), "guest")?;
     let kernels = read(&guests.join(KERNELS_GUEST), "guest")?;
 
-    let progress = Progress::start();
+    let progress = Arc::new(Progress::start());
     let baking = engine(&baking()?)?;
     let compiled = snapshot::compile(&baking, &tract, &model, &config, &progress)?;
     let baked = match &compiled {
@@ -48,21 +53,48 @@ pub fn run(args: &BakeArgs) -> Result<()> {
             snapshot::bake(&baking, &tract, &model, &config, &progress)?
         }
     };
+    let native = engine(&precompiling()?)?;
     let mut files = vec![output::prepare(&args.output, &baked)?];
     if args.precompile {
-        let code = engine(&precompiling()?)?
+        let code = native
             .precompile_component(&baked)
             .map_err(|error| anyhow!("The component cannot be precompiled: {error:#}."))?;
-        progress.done("precompile", code.len());
+        let code = seal(code);
+        progress.done("precompile", Some(code.len()));
         files.push(output::prepare(
             &args.output.with_extension("cwasm"),
             &code,
         )?);
     }
+    if compiled.is_some() && args.precision == Precision::Int8 {
+        let full = in_full_precision(&baking, [&tract, &kernels], &model, config)?;
+        let agreement = check::agreement(&native, [&full, &baked], args.check.as_deref())?;
+        progress.done("check", None);
+        eprintln!("int8 gives {agreement}");
+        if agreement.is_poor() {
+            eprintln!(
+                "warning: that is little. Check with pictures of your own (--check FOLDER), or bake with --precision fp32."
+            );
+        }
+    }
     for file in files {
         file.commit()?;
     }
     Ok(())
+}
+
+/// The same component without rounding, to compare with.
+fn in_full_precision(
+    engine: &Engine,
+    [tract, kernels]: [&[u8]; 2],
+    model: &[u8],
+    mut config: setup::Config,
+) -> Result<Vec<u8>> {
+    let silent = Arc::new(Progress::silent());
+    config.precision = setup::Precision::Fp32;
+    let compiled = snapshot::compile(engine, tract, model, &config, &silent)?
+        .context("The model cannot be compiled in full precision")?;
+    snapshot::bake(engine, kernels, &compiled, &config, &silent)
 }
 
 fn engine(config: &Config) -> Result<Engine> {
@@ -99,22 +131,34 @@ fn guests(named: Option<&Path>) -> Result<PathBuf> {
 
 /// A line for each stage on standard error, with the time it took.
 struct Progress {
-    stage: std::cell::Cell<Instant>,
+    stage: Mutex<Instant>,
+    silent: bool,
 }
 
 impl Progress {
     fn start() -> Self {
         Self {
-            stage: std::cell::Cell::new(Instant::now()),
+            stage: Mutex::new(Instant::now()),
+            silent: false,
         }
     }
 
-    fn done(&self, stage: &str, bytes: usize) {
-        let took = self.stage.replace(Instant::now()).elapsed();
-        eprintln!(
-            "{stage:<12} {:6.1} s  {:7.1} MB",
-            took.as_secs_f64(),
-            bytes as f64 / 1e6
-        );
+    fn silent() -> Self {
+        Self {
+            silent: true,
+            ..Self::start()
+        }
+    }
+
+    /// Tells that a stage has ended, and how large its result is, where it has one.
+    fn done(&self, stage: &str, bytes: Option<usize>) {
+        let mut begun = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = begun.elapsed().as_secs_f64();
+        *begun = Instant::now();
+        match bytes {
+            _ if self.silent => {}
+            Some(bytes) => eprintln!("{stage:<12} {took:6.1} s  {:7.1} MB", bytes as f64 / 1e6),
+            None => eprintln!("{stage:<12} {took:6.1} s"),
+        }
     }
 }

@@ -4,12 +4,16 @@
 //! same bytes on every machine.
 
 use super::Progress;
+use super::stages::Stages;
 use crate::bindings::Classifier;
 use crate::bindings::exports::pinhole::vision::setup::Config;
 use crate::engine::state::{State, linker};
 use anyhow::{Result, anyhow};
+use std::sync::Arc;
 use wasmtime::component::{Component, Instance};
 use wasmtime::{Engine, Store};
+use wasmtime_wasi::cli::StdoutStream;
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
 
 /// How much linear memory loading a model may take: all that 32 bits can address.
@@ -21,11 +25,11 @@ pub fn compile(
     guest: &[u8],
     model: &[u8],
     config: &Config,
-    progress: &Progress,
+    progress: &Arc<Progress>,
 ) -> Result<Option<Vec<u8>>> {
     let component = Component::new(engine, guest).map_err(no_guest)?;
-    progress.done("prepare", guest.len());
-    let (mut store, instance) = instantiate(engine, &component)?;
+    progress.done("prepare", Some(guest.len()));
+    let (mut store, instance) = instantiate(engine, &component, Stages::new(progress.clone()))?;
     let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
     let compiled = settled(
         guest
@@ -33,10 +37,9 @@ pub fn compile(
             .call_compile(&mut store, model, config),
         &store,
     )?;
-    progress.done(
-        "parse, check, optimise",
-        compiled.as_ref().map_or(0, Vec::len),
-    );
+    if let Some(compiled) = &compiled {
+        progress.done("compile", Some(compiled.len()));
+    }
     Ok(compiled)
 }
 
@@ -46,13 +49,14 @@ pub fn bake(
     guest: &[u8],
     model: &[u8],
     config: &Config,
-    progress: &Progress,
+    progress: &Arc<Progress>,
 ) -> Result<Vec<u8>> {
     let mut wizer = Wizer::new();
     wizer.keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(guest).map_err(no_guest)?;
     let component = Component::new(engine, &instrumented).map_err(no_guest)?;
-    let (mut store, instance) = instantiate(engine, &component)?;
+    // What is frozen may not have written anywhere: it would keep a handle that means nothing when it wakes up.
+    let (mut store, instance) = instantiate(engine, &component, MemoryOutputPipe::new(0))?;
     let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
     settled(
         guest
@@ -60,7 +64,7 @@ pub fn bake(
             .call_load(&mut store, model, config),
         &store,
     )?;
-    progress.done("load", model.len());
+    progress.done("load", Some(model.len()));
 
     let mut state = WasmtimeWizerComponent {
         store: &mut store,
@@ -71,7 +75,7 @@ pub fn bake(
         .build()?
         .block_on(wizer.snapshot_component(&context, &mut state))
         .map_err(no_guest)?;
-    progress.done("snapshot", baked.len());
+    progress.done("snapshot", Some(baked.len()));
     Ok(baked)
 }
 
@@ -79,8 +83,12 @@ fn no_guest(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("The bare guest is not one that this version can bake into: {error:#}.")
 }
 
-fn instantiate(engine: &Engine, component: &Component) -> Result<(Store<State>, Instance)> {
-    let mut store = Store::new(engine, State::fixed(MEMORY_BYTES));
+fn instantiate(
+    engine: &Engine,
+    component: &Component,
+    stdout: impl StdoutStream + 'static,
+) -> Result<(Store<State>, Instance)> {
+    let mut store = Store::new(engine, State::fixed(MEMORY_BYTES, stdout));
     store.limiter(|state| state);
     // Loading takes as long as it takes.
     store.set_epoch_deadline(u64::MAX / 2);

@@ -1,5 +1,6 @@
 //! Loading components from files that the operator names.
 
+use super::seal::{self, Seal};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use wasmtime::Engine;
@@ -66,17 +67,40 @@ fn kind(path: &Path) -> Result<Kind> {
     reason = "precompiled code is native code: whoever names the file vouches for it"
 )]
 fn precompiled(engine: &Engine, path: &Path) -> Result<Component> {
+    let seal = seal::check(path)
+        .map_err(|error| anyhow!("The component {} cannot be read: {error}.", path.display()))?;
+    if seal == Seal::Damaged {
+        bail!(
+            "{} is damaged: its checksum is wrong. Copy it again, or make it again with `pinhole bake --precompile`.",
+            path.display()
+        );
+    }
     // SAFETY: the path is one that the operator gave on the command line, in the environment, or by placing the file
     // beside the program; nobody else can name it. Wasmtime checks the version, settings and CPU features that the file
     // was made for. The file must not be changed while it is mapped, as README says.
     let loaded = unsafe { Component::deserialize_file(engine, path) };
-    loaded.map_err(|error| {
-        anyhow!(
+    loaded.map_err(|error| match missing_feature(&error) {
+        Some(feature) => anyhow!(
+            "This machine's CPU lacks {feature}, and {} was made for CPUs that have it: x86-64-v3 (AVX2 and FMA; Intel since 2013, AMD since 2015) is the least that `pinhole bake --precompile` makes code for. Use a newer CPU, or `wasmtime run` with the .wasm.",
+            path.display()
+        ),
+        None => anyhow!(
             "{} was precompiled for another CPU or version, or is damaged ({}): make it again with `pinhole bake --precompile`, using this version of pinhole.",
             path.display(),
             error.root_cause().to_string().replace('\n', " ")
-        )
+        ),
     })
+}
+
+/// The CPU feature that code was made for and this machine lacks, where that is what is wrong.
+fn missing_feature(error: &wasmtime::Error) -> Option<String> {
+    let text = error.root_cause().to_string();
+    let (setting, why) = text.split_once(" is enabled")?;
+    if !why.contains("not available on the host") {
+        return None;
+    }
+    let name = setting.rsplit(' ').next()?.trim_matches(['"', '\'']);
+    Some(name.trim_start_matches("has_").to_uppercase())
 }
 
 #[cfg(feature = "bake")]

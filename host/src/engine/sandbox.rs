@@ -1,19 +1,26 @@
-//! One call, one instance: made for the call, and gone after it.
+//! One call, one instance: made for the call, and gone after it. Only where the operator asks for it does an instance
+//! answer more than once.
 
 use super::artifact;
 use super::config::{Pool, pooling};
 use super::state::{State, linker};
 use super::ticker::Ticker;
-use crate::bindings::exports::pinhole::vision::classify::{Classification, ModelInfo};
+use crate::bindings::exports::pinhole::vision::classify::{
+    Classification, ClassifyError, Guest, ModelInfo,
+};
 use crate::bindings::{Classifier, ClassifierPre};
 use crate::cli::SandboxArgs;
 use crate::error::Error;
 use anyhow::{Context, Result, anyhow};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use wasmtime::{Engine, Store, UpdateDeadline};
+
+/// What a guest may hand to the host in one call, in bytes: some hundred thousand labelled classes. Its sentences and lists
+/// are copied into the host's own memory, which `memory_bytes` does not bound.
+const HANDED_OVER_BYTES: usize = 16 << 20;
 
 /// What a call may use.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +29,8 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// How long a call may run.
     pub deadline: Duration,
+    /// Calls that one instance answers: 1, unless isolation between requests was given up for speed.
+    pub reuse: u32,
 }
 
 impl Limits {
@@ -30,6 +39,7 @@ impl Limits {
         Self {
             memory_bytes: (args.memory_mib as usize) << 20,
             deadline: Duration::from_millis(args.deadline_ms),
+            reuse: 1,
         }
     }
 }
@@ -45,11 +55,18 @@ enum Interruption {
 
 /// An answer, and what it cost to make the sandbox that gave it.
 #[derive(Debug)]
-pub struct Answered {
+pub struct Answered<T = Classification> {
     /// The guest's answer.
-    pub classification: Classification,
+    pub output: T,
     /// Making the instance, before the guest was called.
     pub instantiate: Duration,
+}
+
+/// An instance that may answer again.
+pub struct Live {
+    store: Store<State>,
+    instance: Classifier,
+    calls_left: u32,
 }
 
 /// A component that is ready to be instantiated, again and again.
@@ -58,6 +75,7 @@ pub struct Sandbox {
     component: ClassifierPre<State>,
     limits: Limits,
     model: ModelInfo,
+    made: AtomicU64,
     _ticker: Ticker,
 }
 
@@ -97,6 +115,7 @@ impl Sandbox {
             component,
             limits,
             model,
+            made: AtomicU64::new(0),
             _ticker: ticker,
         })
     }
@@ -106,30 +125,77 @@ impl Sandbox {
         &self.model
     }
 
-    /// Classifies one image in an instance of its own. Blocks for as long as that takes, at most until the deadline;
-    /// whoever sets `abandoned` ends it earlier.
+    /// How many instances were made to answer.
+    pub fn instances(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Classifies one image in an instance of its own, or in the one in `kept` where instances may be reused. Blocks for as
+    /// long as that takes, at most until the deadline; whoever sets `abandoned` ends it earlier.
     pub fn classify(
         &self,
+        kept: &mut Option<Live>,
         image: &[u8],
         top_k: u32,
         abandoned: Arc<AtomicBool>,
     ) -> Result<Answered, Error> {
+        self.call(kept, abandoned, |guest, store| {
+            guest.call_classify(store, image, top_k)
+        })
+    }
+
+    /// Runs the model on a tensor, in such an instance and under the same limits, and returns one score a class.
+    pub fn infer(
+        &self,
+        kept: &mut Option<Live>,
+        tensor: &[f32],
+        abandoned: Arc<AtomicBool>,
+    ) -> Result<Answered<Vec<f32>>, Error> {
+        self.call(kept, abandoned, |guest, store| {
+            guest.call_infer(store, tensor)
+        })
+    }
+
+    fn call<T>(
+        &self,
+        kept: &mut Option<Live>,
+        abandoned: Arc<AtomicBool>,
+        ask: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<Result<T, ClassifyError>>,
+    ) -> Result<Answered<T>, Error> {
         let start = Instant::now();
-        let (mut store, instance) =
-            instantiate(&self.engine, &self.component, self.limits, abandoned)
-                .map_err(Error::Instance)?;
+        let mut live = match kept.take() {
+            Some(mut live) => {
+                let state = live.store.data_mut();
+                state.begin(abandoned, start + self.limits.deadline);
+                live
+            }
+            None => self.instantiate(abandoned).map_err(Error::Instance)?,
+        };
         let instantiate = start.elapsed();
-        let result = instance
-            .pinhole_vision_classify()
-            .call_classify(&mut store, image, top_k);
-        match result {
-            Ok(Ok(classification)) => Ok(Answered {
-                classification,
-                instantiate,
-            }),
-            Ok(Err(error)) => Err(Error::Guest(error)),
-            Err(error) => Err(self.explain(error, store.data())),
+        match ask(live.instance.pinhole_vision_classify(), &mut live.store) {
+            Ok(answer) => {
+                live.calls_left -= 1;
+                if live.calls_left > 0 {
+                    *kept = Some(live);
+                }
+                Ok(Answered {
+                    output: answer.map_err(Error::Guest)?,
+                    instantiate,
+                })
+            }
+            // What trapped is in no state to answer again.
+            Err(error) => Err(self.explain(error, live.store.data())),
         }
+    }
+
+    fn instantiate(&self, abandoned: Arc<AtomicBool>) -> wasmtime::Result<Live> {
+        let (store, instance) = instantiate(&self.engine, &self.component, self.limits, abandoned)?;
+        self.made.fetch_add(1, Ordering::Relaxed);
+        Ok(Live {
+            store,
+            instance,
+            calls_left: self.limits.reuse,
+        })
     }
 
     /// Why a call ended without a result.
@@ -170,15 +236,17 @@ fn instantiate(
     limits: Limits,
     abandoned: Arc<AtomicBool>,
 ) -> wasmtime::Result<(Store<State>, Classifier)> {
-    let mut store = Store::new(engine, State::new(limits.memory_bytes, abandoned));
+    let mut state = State::new(limits.memory_bytes);
+    state.begin(abandoned, Instant::now() + limits.deadline);
+    let mut store = Store::new(engine, state);
     store.limiter(|state| state);
-    let end = Instant::now() + limits.deadline;
+    store.set_hostcall_fuel(HANDED_OVER_BYTES);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |context| {
+    store.epoch_deadline_callback(|context| {
         if context.data().abandoned() {
             return Err(Interruption::Abandoned.into());
         }
-        if Instant::now() >= end {
+        if context.data().is_over() {
             return Err(Interruption::Deadline.into());
         }
         Ok(UpdateDeadline::Continue(1))

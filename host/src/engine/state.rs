@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use std::time::Instant;
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
+#[cfg(feature = "bake")]
+use wasmtime_wasi::cli::StdoutStream;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksCtxView, WasiClocksView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 #[cfg(feature = "bake")]
 use wasmtime_wasi::random::Deterministic;
@@ -15,6 +20,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// Bytes of a guest's dying words that are kept for the log.
 const STDERR_BYTES: usize = 4096;
+
+/// Random bytes a guest gets at once: it needs a few, to seed its hash maps.
+const RANDOM_BYTES: u64 = 4096;
 
 /// Tables, memories and core instances one component may have: each a small number, known from how guests are built.
 const TABLES: usize = 8;
@@ -30,14 +38,16 @@ pub struct State {
     memory_limit: usize,
     memory_limit_hit: bool,
     abandoned: Arc<AtomicBool>,
+    end: Option<Instant>,
 }
 
 impl State {
-    /// State for one instance; whoever sets `abandoned` interrupts it.
-    pub fn new(memory_limit: usize, abandoned: Arc<AtomicBool>) -> Self {
+    /// State for one instance.
+    pub fn new(memory_limit: usize) -> Self {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES);
         let wasi = WasiCtxBuilder::new()
             .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES)
             .allow_tcp(false)
             .allow_udp(false)
             .build();
@@ -50,20 +60,22 @@ impl State {
             stderr,
             memory_limit,
             memory_limit_hit: false,
-            abandoned,
+            abandoned: Arc::default(),
+            end: None,
         }
     }
 
     /// State for baking: the clocks stand still and random numbers repeat, so that snapshots do, too.
     #[cfg(feature = "bake")]
-    pub fn fixed(memory_limit: usize) -> Self {
-        let mut state = Self::new(memory_limit, Arc::default());
+    pub fn fixed(memory_limit: usize, stdout: impl StdoutStream + 'static) -> Self {
+        let mut state = Self::new(memory_limit);
         state.wasi = WasiCtxBuilder::new()
             .secure_random(Deterministic::new(vec![0x5a]))
             .insecure_random(Deterministic::new(vec![0x5a]))
             .insecure_random_seed(0x5a)
             .wall_clock(StoppedClock)
             .monotonic_clock(StoppedClock)
+            .stdout(stdout)
             .stderr(state.stderr.clone())
             .build();
         state
@@ -72,6 +84,19 @@ impl State {
     /// Whether the guest was refused memory.
     pub fn memory_limit_hit(&self) -> bool {
         self.memory_limit_hit
+    }
+
+    /// Before each call: when it must have ended, and who may end it earlier, by setting `abandoned`.
+    pub fn begin(&mut self, abandoned: Arc<AtomicBool>, end: Instant) {
+        self.abandoned = abandoned;
+        self.end = Some(end);
+        // A limit that an earlier image hit says nothing about this one.
+        self.memory_limit_hit = false;
+    }
+
+    /// Whether the call has run for as long as it may.
+    pub fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
     }
 
     /// Whether nobody waits for the answer any more.
@@ -163,6 +188,38 @@ impl HasData for Io {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+/// A monotonic clock to read, and not to wait for. A guest that sleeps is in the host, where no deadline reaches it, and
+/// a worker would sleep with it.
+struct Clock;
+
+impl HasData for Clock {
+    type Data<'a> = ClockView<'a>;
+}
+
+struct ClockView<'a>(WasiClocksCtxView<'a>);
+
+impl monotonic_clock::Host for ClockView<'_> {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        monotonic_clock::Host::now(&mut self.0)
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        monotonic_clock::Host::resolution(&mut self.0)
+    }
+
+    fn subscribe_instant(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        Err(waits())
+    }
+
+    fn subscribe_duration(&mut self, _duration: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        Err(waits())
+    }
+}
+
+fn waits() -> wasmtime::Error {
+    wasmtime::format_err!("the guest wants to wait for a clock, which no classification needs")
+}
+
 /// The part of WASI that a guest made with Rust's standard library imports. Sockets are left out: a component that
 /// wants them is refused when it is loaded.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
@@ -175,7 +232,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     sync::io::poll::add_to_linker::<_, Io>(to, resources)?;
     sync::io::streams::add_to_linker::<_, Io>(to, resources)?;
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(to, State::clocks)?;
-    clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(to, State::clocks)?;
+    monotonic_clock::add_to_linker::<_, Clock>(to, |state| ClockView(state.clocks()))?;
     random::random::add_to_linker::<_, WasiRandom>(to, |state| state.wasi.random())?;
     random::insecure::add_to_linker::<_, WasiRandom>(to, |state| state.wasi.random())?;
     random::insecure_seed::add_to_linker::<_, WasiRandom>(to, |state| state.wasi.random())?;

@@ -1,31 +1,66 @@
-//! What every request has: an id, and one line in the log. Never what is in its image.
+//! What every request has: an id, a place in the metrics, and one line in the log. Never what is in its image.
 
+use super::App;
 use super::status::Outcome;
+use crate::bindings::exports::pinhole::vision::classify::Timings;
 use axum::body::Body;
-use axum::extract::MatchedPath;
-use axum::http::{HeaderName, HeaderValue, Request, Response};
+use axum::extract::{MatchedPath, State};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
 use axum::middleware::Next;
-use pinhole_report::TimingsMs;
+use pinhole_report::{TimingsMs, milliseconds};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What a classification cost, for the log.
-#[derive(Clone)]
+/// What a request's classifications cost together, for the log.
+#[derive(Clone, Default)]
 pub struct Work {
     /// Length of the body.
     pub bytes: usize,
-    /// Making the sandbox.
+    /// How many images, or tensors.
+    pub images: usize,
+    /// Making the sandboxes.
     pub instantiate: Duration,
     /// The stages.
     pub timings: TimingsMs,
 }
 
+impl Work {
+    /// Adds what one image cost.
+    pub fn add(&mut self, timings: &Timings, queue: Duration, instantiate: Duration) {
+        self.add_tensor(queue, instantiate);
+        self.timings.decode += milliseconds(timings.decode);
+        self.timings.preprocess += milliseconds(timings.preprocess);
+        self.timings.inference += milliseconds(timings.inference);
+    }
+
+    /// Adds what other images cost.
+    pub fn merge(&mut self, other: &Self) {
+        self.images += other.images;
+        self.instantiate += other.instantiate;
+        self.timings.queue += other.timings.queue;
+        self.timings.decode += other.timings.decode;
+        self.timings.preprocess += other.timings.preprocess;
+        self.timings.inference += other.timings.inference;
+    }
+
+    /// Adds what one tensor cost: it has no stages.
+    pub fn add_tensor(&mut self, queue: Duration, instantiate: Duration) {
+        self.images += 1;
+        self.instantiate += instantiate;
+        self.timings.queue += queue.as_secs_f64() * 1e3;
+    }
+}
+
 /// Takes or makes the id, passes the request on, and writes its line.
-pub async fn log(request: Request<Body>, next: Next) -> Response<Body> {
+pub async fn log(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
     let start = Instant::now();
     let id = request
         .headers()
@@ -44,14 +79,17 @@ pub async fn log(request: Request<Body>, next: Next) -> Response<Body> {
 
     let id = id.to_str().unwrap_or_default();
     let status = response.status().as_u16();
-    let outcome = response
-        .extensions()
-        .get::<Outcome>()
-        .map_or("ok", |outcome| outcome.0);
-    let total_ms = start.elapsed().as_secs_f64() * 1e3;
+    let refused = response.extensions().get::<Outcome>();
+    let outcome = refused.map_or("ok", |outcome| outcome.code);
+    if let Some(limit) = refused.and_then(|outcome| outcome.limit) {
+        app.metrics().limit(limit);
+    }
+    let total = start.elapsed();
+    app.metrics().request(&route, known(&method), status, total);
+    let total_ms = total.as_secs_f64() * 1e3;
     match response.extensions().get::<Work>() {
         Some(work) => tracing::info!(
-            id, %method, route, status, outcome, bytes = work.bytes,
+            id, %method, route, status, outcome, bytes = work.bytes, images = work.images,
             queue_ms = work.timings.queue,
             instantiate_ms = work.instantiate.as_secs_f64() * 1e3,
             decode_ms = work.timings.decode,
@@ -67,6 +105,14 @@ pub async fn log(request: Request<Body>, next: Next) -> Response<Body> {
         None => tracing::info!(id, %method, route, status, outcome, total_ms, "request"),
     }
     response
+}
+
+/// A method is the client's to choose, too: in a metric's label, any but these would be a series of its own.
+fn known(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    }
 }
 
 /// An id that is taken over must be short and printable: it goes into the log.

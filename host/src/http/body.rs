@@ -26,11 +26,11 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::Busy)?;
+        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::BodiesFull)?;
         self.0
             .clone()
             .try_acquire_many_owned(units)
-            .map_err(|_| Error::Busy)
+            .map_err(|_| Error::BodiesFull)
     }
 }
 
@@ -100,6 +100,7 @@ mod tests {
             bodies_mib: 1,
             body_timeout: Duration::from_secs(30),
             min_body_rate: 1000,
+            batch: 32,
         }
     }
 
@@ -163,11 +164,11 @@ mod tests {
             .unwrap();
         assert!(matches!(
             read(Body::from(vec![7; 700_000]), &limits, &budget).await,
-            Err(Error::Busy)
+            Err(Error::BodiesFull)
         ));
         assert!(matches!(
             read(undeclared(700_000), &limits, &budget).await,
-            Err(Error::Busy)
+            Err(Error::BodiesFull)
         ));
         drop(first);
         assert!(

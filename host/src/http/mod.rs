@@ -1,20 +1,33 @@
 //! HTTP: routes, bodies, statuses.
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
-//! under limits, `predict` and `health` answer, `status` alone chooses statuses.
+//! under limits, `predict`, `v2` and `health` answer, `compress` packs answers, `status` alone chooses statuses.
 
 mod access;
+mod base64;
+mod batch;
 mod body;
+mod compress;
 pub mod connection;
 mod health;
 mod predict;
 mod status;
+mod v2;
 
 use crate::error::Error;
-use crate::workers::Workers;
+use crate::metrics::Metrics;
+use crate::workers::{Served, Workers};
+use anyhow::Context;
 use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{Request, Response, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use body::Budget;
+use body::{Budget, Held};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,11 +43,14 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Bytes a second, on average, after the first second. 0: any.
     pub min_body_rate: u64,
+    /// Images, or tensors, that one request may hold.
+    pub batch: usize,
 }
 
 /// What every request can reach.
 pub struct App {
     workers: Workers,
+    metrics: Metrics,
     limits: Limits,
     bodies: Budget,
     ready: AtomicBool,
@@ -42,13 +58,14 @@ pub struct App {
 
 impl App {
     /// Not ready until told so.
-    pub fn new(workers: Workers, limits: Limits) -> Self {
-        Self {
+    pub fn new(workers: Workers, limits: Limits) -> anyhow::Result<Self> {
+        Ok(Self {
+            metrics: Metrics::new(&workers).context("The metrics cannot be set up")?,
             workers,
             limits,
             bodies: Budget::new(limits.bodies_mib),
             ready: AtomicBool::new(false),
-        }
+        })
     }
 
     /// The threads that classify.
@@ -64,6 +81,46 @@ impl App {
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Reads a request's body whole.
+    async fn read(&self, request: Request<Body>) -> Result<Held, Error> {
+        if let Some(encoding) = request.headers().get(CONTENT_ENCODING)
+            && encoding != "identity"
+        {
+            let encoding = encoding.to_str().unwrap_or_default();
+            return Err(Error::EncodedBody(encoding.into()));
+        }
+        let held = body::read(request.into_body(), &self.limits, &self.bodies).await?;
+        self.metrics.received(held.bytes.len());
+        Ok(held)
+    }
+
+    /// Classifies an image that came in a request.
+    async fn classify(&self, image: Bytes, top_k: u32) -> Result<Served, Error> {
+        if image.is_empty() {
+            return Err(Error::BadRequest(
+                "The image is empty: there are no bytes in it.".into(),
+            ));
+        }
+        let result = self.workers.classify(image, top_k).await;
+        self.metrics.classified(&result);
+        result
+    }
+
+    /// Runs the model on a tensor that came in a request.
+    async fn infer(&self, tensor: Vec<f32>) -> Result<Served<Vec<f32>>, Error> {
+        let result = self.workers.infer(tensor).await;
+        self.metrics.asked(&result);
+        result
+    }
 }
 
 /// Every route there is.
@@ -71,10 +128,51 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/predict", post(predict::predict))
         .route("/health", get(health::ready))
-        .route("/v2/health/ready", get(health::ready))
-        .route("/v2/health/live", get(health::live))
-        .fallback(|| async { Error::NotFound })
-        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .layer(axum::middleware::from_fn(access::log))
+        .route("/metrics", get(metrics))
+        .merge(v2::router())
+        .fallback(|uri: Uri| async move { refuse(&uri, Error::NotFound) })
+        .method_not_allowed_fallback(
+            |uri: Uri| async move { refuse(&uri, Error::MethodNotAllowed) },
+        )
+        .layer(from_fn(compress::answers))
+        .layer(from_fn_with_state(app.clone(), access::log))
         .with_state(app)
+}
+
+/// Everything that was counted, for Prometheus.
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, Error> {
+    let text = app
+        .metrics
+        .text(&app.workers, app.is_ready())
+        .map_err(Error::Metrics)?;
+    Ok(status::text(
+        "text/plain; version=0.0.4; charset=utf-8",
+        text,
+    ))
+}
+
+/// Bodies longer than this take long to understand, in bytes.
+const LONG: usize = 64 << 10;
+
+/// Parses a body of this length; off the threads that move bytes, where that takes long.
+async fn off_thread<T: Send + 'static>(
+    length: usize,
+    parse: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if length <= LONG {
+        return parse();
+    }
+    // It fails only when the service ends.
+    tokio::task::spawn_blocking(parse)
+        .await
+        .unwrap_or(Err(Error::NotReady))
+}
+
+/// A refusal in the shape that clients of this path expect.
+fn refuse(uri: &Uri, error: Error) -> Response<Body> {
+    if v2::owns(uri.path()) {
+        status::Refused(error).into_response()
+    } else {
+        error.into_response()
+    }
 }

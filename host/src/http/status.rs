@@ -18,22 +18,27 @@ fn status(error: &Error) -> StatusCode {
         Error::BadRequest(_)
         | Error::BrokenBody
         | Error::Guest(ClassifyError::InvalidArgument(_)) => StatusCode::BAD_REQUEST,
-        Error::NotFound => StatusCode::NOT_FOUND,
+        Error::NotFound | Error::UnknownModel(_) => StatusCode::NOT_FOUND,
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Error::SlowBody => StatusCode::REQUEST_TIMEOUT,
         Error::BodyTooLarge { .. }
+        | Error::TooMany { .. }
         | Error::MemoryLimit { .. }
         | Error::Guest(ClassifyError::ImageTooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::UnsupportedBody(_) | Error::Guest(ClassifyError::UnsupportedFormat(_)) => {
-            StatusCode::UNSUPPORTED_MEDIA_TYPE
-        }
+        Error::UnsupportedBody(_)
+        | Error::EncodedBody(_)
+        | Error::Guest(ClassifyError::UnsupportedFormat(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::OneOf { error, .. } => status(error),
         Error::Guest(ClassifyError::InvalidImage(_)) => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::Trap(_) | Error::Instance(_) | Error::Guest(ClassifyError::Inference(_)) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        Error::Busy | Error::QueueTimeout(_) | Error::NotReady | Error::Abandoned => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::Trap(_)
+        | Error::Instance(_)
+        | Error::Metrics(_)
+        | Error::Guest(ClassifyError::Inference(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Busy
+        | Error::BodiesFull
+        | Error::QueueTimeout(_)
+        | Error::NotReady
+        | Error::Abandoned => StatusCode::SERVICE_UNAVAILABLE,
         Error::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
     }
 }
@@ -41,6 +46,15 @@ fn status(error: &Error) -> StatusCode {
 /// A success, as JSON.
 pub fn ok(body: &impl Serialize) -> Response<Body> {
     json(StatusCode::OK, body)
+}
+
+/// A success that is text of this type.
+pub fn text(content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
@@ -53,24 +67,63 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     response
 }
 
-/// Why a request failed, for its line in the log.
+/// Why a request failed, for the metrics and its line in the log.
 #[derive(Clone, Copy)]
-pub struct Outcome(pub &'static str);
+pub struct Outcome {
+    /// The error's code.
+    pub code: &'static str,
+    /// The limit that was hit, if it was one.
+    pub limit: Option<&'static str>,
+}
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response<Body> {
-        let status = status(&self);
-        let refusal = Refusal {
-            error: self.to_string(),
-            code: self.code().into(),
-        };
-        let mut response = json(status, &refusal);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-        }
-        response.extensions_mut().insert(Outcome(self.code()));
-        response
+        refuse(&self, &describe(&self).1)
     }
+}
+
+/// The status and the words of a refusal, for one that is not a request's whole answer.
+pub fn describe(error: &Error) -> (u16, Refusal) {
+    let refusal = Refusal {
+        error: error.to_string(),
+        code: error.code().into(),
+    };
+    (status(error).as_u16(), refusal)
+}
+
+/// A refusal as the Open Inference Protocol has it: the sentence, and nothing else.
+pub struct Refused(pub Error);
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        #[derive(Serialize)]
+        struct Sentence {
+            error: String,
+        }
+        let sentence = Sentence {
+            error: self.0.to_string(),
+        };
+        refuse(&self.0, &sentence)
+    }
+}
+
+fn refuse(error: &Error, body: &impl Serialize) -> Response<Body> {
+    let status = status(error);
+    let mut response = json(status, body);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response.extensions_mut().insert(Outcome {
+        code: error.code(),
+        limit: error.limit(),
+    });
+    response
 }

@@ -1,4 +1,4 @@
-//! The real ImageNet MobileNetV2, baked once for all tests.
+//! The real ImageNet MobileNetV2, baked once for all tests in each precision.
 
 use super::{pinhole, run, shared};
 use std::path::{Path, PathBuf};
@@ -14,15 +14,26 @@ pub struct ImageNet {
     pub images: PathBuf,
 }
 
-/// None, said aloud, where the weights are not there.
+/// In full precision. None, said aloud, where the weights are not there.
 pub fn imagenet() -> Option<&'static ImageNet> {
     static BAKED: OnceLock<Option<ImageNet>> = OnceLock::new();
     let (models, images) = (shared("models")?, shared("images")?);
-    BAKED.get_or_init(|| Some(bake(&models, images))).as_ref()
+    BAKED
+        .get_or_init(|| Some(bake(&models, images, "fp32")))
+        .as_ref()
 }
 
-fn bake(models: &Path, images: PathBuf) -> ImageNet {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("imagenet");
+/// As it is baked where nothing is said.
+pub fn imagenet_int8() -> Option<&'static ImageNet> {
+    static BAKED: OnceLock<Option<ImageNet>> = OnceLock::new();
+    let (models, images) = (shared("models")?, shared("images")?);
+    BAKED
+        .get_or_init(|| Some(bake(&models, images, "int8")))
+        .as_ref()
+}
+
+fn bake(models: &Path, images: PathBuf, precision: &str) -> ImageNet {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("imagenet-{precision}"));
     std::fs::create_dir_all(&folder).unwrap();
     let wasm = folder.join("imagenet.wasm");
     let ended = run(
@@ -34,7 +45,7 @@ fn bake(models: &Path, images: PathBuf) -> ImageNet {
             ])
             .args([Path::new("--labels"), &models.join("imagenet-labels.txt")])
             .args([Path::new("-o"), &wasm])
-            .arg("--precompile"),
+            .args(["--precompile", "--precision", precision]),
         b"",
     );
     ended.ok();

@@ -23,7 +23,7 @@ pub fn dist(name: &str) -> PathBuf {
     let path = root().join("dist").join(name);
     assert!(
         path.is_file(),
-        "{} is missing: run `cargo xtask build`",
+        "{} is missing: run `cargo xtask test`, which builds it",
         path.display()
     );
     path
@@ -48,6 +48,21 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// The Python that has other people's clients, or none, said aloud, where there is no Python. In CI there must be.
+pub fn python() -> Option<PathBuf> {
+    if let Some(python) = std::env::var_os("PINHOLE_PYTHON_CLIENTS") {
+        return Some(python.into());
+    }
+    assert!(
+        !in_ci(),
+        "no Python has the clients of tests/clients/requirements.txt, and in CI one must: run `cargo xtask test`"
+    );
+    skipped(
+        "no Python has the clients: run `cargo xtask test`, or name one in PINHOLE_PYTHON_CLIENTS",
+    );
+    None
 }
 
 /// Says that the running test does nothing.

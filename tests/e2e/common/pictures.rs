@@ -58,3 +58,22 @@ pub fn jpeg_announcing(width: u16, height: u16) -> Vec<u8> {
     bytes[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
     bytes
 }
+
+/// A file in base64. Written out, so that a test does not ask the decoder's own library what is right.
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let group = three.iter().enumerate().fold(0u32, |group, (index, byte)| {
+            group | u32::from(*byte) << (16 - 8 * index)
+        });
+        for digit in 0..4 {
+            text.push(if digit <= three.len() {
+                DIGITS[(group >> (18 - 6 * digit) & 63) as usize] as char
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}

@@ -8,12 +8,14 @@ use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A running service. It ends with the test.
 pub struct Server {
     child: Child,
     log: Arc<Mutex<String>>,
+    follower: Option<JoinHandle<()>>,
     /// How it is asked.
     pub client: Client,
 }
@@ -26,8 +28,13 @@ impl Server {
 
     /// Starts a service with this component, and waits until it is ready.
     pub fn of(component: &Path, options: &[&str]) -> Self {
+        Self::at(component, "127.0.0.1:0", options)
+    }
+
+    /// The same, at this address.
+    pub fn at(component: &Path, address: &str, options: &[&str]) -> Self {
         let mut child = pinhole()
-            .args(["serve", "--listen", "127.0.0.1:0", "--component"])
+            .args(["serve", "--listen", address, "--component"])
             .arg(component)
             .args(options)
             .stdin(Stdio::null())
@@ -35,7 +42,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (log, lines) = follow(child.stderr.take().unwrap());
+        let (log, lines, follower) = follow(child.stderr.take().unwrap());
         let address = wait("the line that says where it listens", 60, || {
             let line = lines.recv_timeout(Duration::from_millis(100)).ok();
             let ended = child.try_wait().unwrap();
@@ -56,7 +63,12 @@ impl Server {
             )
         });
         let client = Client::new(&address);
-        let server = Self { child, log, client };
+        let server = Self {
+            child,
+            log,
+            follower: Some(follower),
+            client,
+        };
         wait("readiness", 60, || {
             (server.client.get("/health").status == 200).then_some(())
         });
@@ -87,9 +99,19 @@ impl Server {
         ended.ok();
     }
 
-    /// Waits until it has ended.
+    /// Ends it, with no time for anything.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended, and its log is whole.
     pub fn wait(&mut self) -> ExitStatus {
-        wait("its end", 30, || self.child.try_wait().unwrap())
+        let status = wait("its end", 30, || self.child.try_wait().unwrap());
+        if let Some(follower) = self.follower.take() {
+            follower.join().unwrap();
+        }
+        status
     }
 }
 
@@ -98,17 +120,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("The service's log:\n{}", self.log());
+            // After a minute under load, nobody reads all of it.
+            let log = self.log();
+            let from = log.lines().count().saturating_sub(200);
+            let end: Vec<&str> = log.lines().skip(from).collect();
+            eprintln!("The end of the service's log:\n{}", end.join("\n"));
         }
     }
 }
 
 /// Reads a log while it is written, so that the pipe never fills.
-fn follow(stderr: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<String>) {
+fn follow(
+    stderr: impl Read + Send + 'static,
+) -> (Arc<Mutex<String>>, Receiver<String>, JoinHandle<()>) {
     let log = Arc::new(Mutex::new(String::new()));
     let (sender, lines) = channel();
     let copy = Arc::clone(&log);
-    std::thread::spawn(move || {
+    let follower = std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let mut log = copy.lock().unwrap();
             log.push_str(&line);
@@ -116,7 +144,7 @@ fn follow(stderr: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<S
             let _ = sender.send(line);
         }
     });
-    (log, lines)
+    (log, lines, follower)
 }
 
 /// What came back.
@@ -230,10 +258,15 @@ impl Client {
 
     /// Sends bytes as they are, closes its own side if asked to, and returns what comes back until the service closes.
     pub fn raw(&self, bytes: &[u8]) -> String {
+        String::from_utf8_lossy(&self.raw_bytes(bytes)).into_owned()
+    }
+
+    /// The same, where what comes back is no text.
+    pub fn raw_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.connect();
         // A service that has refused a request early may have closed already.
         let _ = stream.write_all(bytes);
-        read_all(&mut stream)
+        all_of(&mut stream)
     }
 
     /// A bare connection, for what no HTTP client would do.
@@ -252,6 +285,10 @@ impl Client {
 
 /// All that comes until the other side closes, however it does that.
 pub fn read_all(stream: &mut TcpStream) -> String {
+    String::from_utf8_lossy(&all_of(stream)).into_owned()
+}
+
+fn all_of(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(length) = stream.read(&mut buffer) {
@@ -260,18 +297,29 @@ pub fn read_all(stream: &mut TcpStream) -> String {
         }
         all.extend_from_slice(&buffer[..length]);
     }
-    String::from_utf8_lossy(&all).into_owned()
+    all
 }
 
 /// The content type and the body of a form with one file.
 pub fn form(field: &str, name: &str, file: &[u8]) -> (String, Vec<u8>) {
+    form_of(&[(field, name, file)])
+}
+
+/// The content type and the body of a form with these files: field, name, bytes.
+pub fn form_of(files: &[(&str, &str, &[u8])]) -> (String, Vec<u8>) {
     let boundary = "------------------------d74496d66958873e";
-    let mut body = format!(
-        "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\nContent-Type: image/jpeg\r\n\r\n"
-    )
-    .into_bytes();
-    body.extend_from_slice(file);
-    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    let mut body = Vec::new();
+    for (field, name, file) in files {
+        body.extend_from_slice(
+            format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\nContent-Type: image/jpeg\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     (format!("multipart/form-data; boundary={boundary}"), body)
 }
 
@@ -288,6 +336,7 @@ fn reply(mut response: ureq::http::Response<ureq::Body>) -> Reply {
                 )
             })
             .collect(),
-        body: response.body_mut().read_to_string().unwrap(),
+        // Not every answer is text all through.
+        body: String::from_utf8_lossy(&response.body_mut().read_to_vec().unwrap()).into_owned(),
     }
 }

@@ -1,0 +1,91 @@
+//! `POST /v2/models/{model}/infer`: tensors or encoded images in, scores or labels out.
+
+use super::super::access::Work;
+use super::super::status::Refused;
+use super::super::{App, batch, off_thread};
+use super::Known;
+use super::request::{self, Input, Wanted};
+use super::response::{self, Content, JSON_LENGTH};
+use crate::error::Error;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, Response};
+use std::sync::Arc;
+
+pub async fn infer(
+    _: Known,
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Refused> {
+    let json = json_length(request.headers())?;
+    let held = app.read(request).await?;
+    let bytes = held.bytes.len();
+    let (shared, body) = (app.clone(), held.bytes.clone());
+    let parse = move || request::parse(body, json, shared.workers().model(), shared.limits().batch);
+    let request = off_thread(json.unwrap_or(bytes), parse).await?;
+    let model = app.workers().model();
+    let mut work = Work {
+        bytes,
+        ..Work::default()
+    };
+    let (content, rows) = match request.input {
+        Input::Images(images) => {
+            let top_k = match request.wanted {
+                Wanted::Labels(k) => k,
+                Wanted::Scores => u32::MAX,
+            };
+            let ask = |image| app.classify(image, top_k);
+            let served = batch::all(app.workers().admission().workers, images, ask).await?;
+            let mut rows = Vec::with_capacity(served.len());
+            for one in served {
+                work.add(
+                    &one.answered.output.timings,
+                    one.queue,
+                    one.answered.instantiate,
+                );
+                let mut row = vec![0.0; model.labels.len()];
+                for prediction in one.answered.output.predictions {
+                    if let Some(score) = row.get_mut(prediction.class_id as usize) {
+                        *score = prediction.probability;
+                    }
+                }
+                rows.push(row);
+            }
+            (Content::Probabilities, rows)
+        }
+        Input::Tensors(tensors) => {
+            let ask = |tensor| app.infer(tensor);
+            let served = batch::all(app.workers().admission().workers, tensors, ask).await?;
+            let mut rows = Vec::with_capacity(served.len());
+            for one in served {
+                work.add_tensor(one.queue, one.answered.instantiate);
+                rows.push(one.answered.output);
+            }
+            (Content::ModelOutput, rows)
+        }
+    };
+    drop(held);
+    let mut response = response::write(
+        model,
+        request.id.as_deref(),
+        content,
+        &rows,
+        request.wanted,
+        request.binary,
+    );
+    response.extensions_mut().insert(work);
+    Ok(response)
+}
+
+fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Error> {
+    let Some(value) = headers.get(JSON_LENGTH) else {
+        return Ok(None);
+    };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    match length {
+        Some(length) => Ok(Some(length)),
+        None => Err(Error::BadRequest(
+            "Inference-Header-Content-Length is not a number of bytes.".into(),
+        )),
+    }
+}

@@ -1,0 +1,93 @@
+//! The Open Inference Protocol, version 2, over REST: what the clients of Triton, KServe and OpenVINO's server speak.
+//!
+//! `metadata` says what is here, `infer` answers; `request` and `response` are its two sides, `binary` and `values` the two
+//! forms that tensors come in. Refusals have the protocol's own shape, which `status::Refused` is.
+
+mod binary;
+mod infer;
+mod metadata;
+mod request;
+mod response;
+mod values;
+
+use super::App;
+use super::status::Refused;
+use crate::bindings::exports::pinhole::vision::classify::{ElementType, ModelInfo};
+use crate::error::Error;
+use axum::Router;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The one output. The contract with the guest has no name for it.
+const OUTPUT: &str = "scores";
+
+/// The protocol's routes. Each model route exists with and without a version.
+pub fn router() -> Router<Arc<App>> {
+    const MODEL: &str = "/v2/models/{model}";
+    const VERSION: &str = "/v2/models/{model}/versions/{version}";
+    let mut router = Router::new()
+        .route("/v2", get(metadata::server))
+        .route("/v2/health/live", get(metadata::live))
+        .route("/v2/health/ready", get(metadata::ready));
+    for model in [MODEL, VERSION] {
+        router = router
+            .route(model, get(metadata::model))
+            .route(&format!("{model}/ready"), get(metadata::model_ready))
+            .route(&format!("{model}/infer"), post(infer::infer));
+    }
+    router
+}
+
+/// Whether a path is the protocol's, so that refusals there look as it says.
+pub fn owns(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
+/// The path names the model and version that are here.
+struct Known;
+
+#[derive(Deserialize)]
+struct Names {
+    model: String,
+    version: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for Known {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
+        let Path(names) = Path::<Names>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Error::BadRequest("The path is not text in UTF-8.".into()))?;
+        check(&names, app.workers().model())?;
+        Ok(Self)
+    }
+}
+
+fn check(names: &Names, here: &ModelInfo) -> Result<(), Error> {
+    if names.model != here.name {
+        return Err(Error::UnknownModel(format!(
+            "There is no model `{}` here, only `{}`.",
+            names.model, here.name
+        )));
+    }
+    match &names.version {
+        Some(version) if *version != here.version => Err(Error::UnknownModel(format!(
+            "There is no version `{version}` of `{}` here, only `{}`.",
+            here.name, here.version
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The protocol's word for the elements of the model's input.
+fn datatype(model: &ModelInfo) -> &'static str {
+    match model.input.element_type {
+        ElementType::Float32 => "FP32",
+        ElementType::Float16 => "FP16",
+        ElementType::Uint8 => "UINT8",
+    }
+}

@@ -1,0 +1,152 @@
+//! The Open Inference Protocol by hand: exact shapes of answers and refusals, and what clients do not send.
+
+use crate::common::pictures::{base64, jpeg, large, scene};
+use crate::common::server::{Reply, Server};
+use serde_json::{Value, json};
+
+const INFER: &str = "/v2/models/mobilenetv2-cifar10/infer";
+
+fn parsed(reply: &Reply) -> Value {
+    serde_json::from_str(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.body))
+}
+
+/// Fails unless the request was refused with this status, in the protocol's shape and one sentence.
+#[track_caller]
+fn refused(reply: &Reply, status: u16) -> String {
+    assert_eq!(reply.status, status, "{}", reply.body);
+    let body = parsed(reply);
+    assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
+    let sentence = body["error"].as_str().unwrap();
+    assert!(
+        sentence.ends_with('.') && !sentence.contains('\n'),
+        "{sentence}"
+    );
+    sentence.to_string()
+}
+
+#[test]
+fn metadata_has_the_protocol_s_fields() {
+    let server = Server::start(&[]);
+    let get = |path: &str| parsed(&server.client.get(path));
+    assert_eq!(
+        get("/v2"),
+        json!({
+            "name": "pinhole",
+            "version": env!("CARGO_PKG_VERSION"),
+            "extensions": ["binary_tensor_data", "classification"],
+        })
+    );
+    let model = get("/v2/models/mobilenetv2-cifar10");
+    assert_eq!(model, get("/v2/models/mobilenetv2-cifar10/versions/1"));
+    assert_eq!(model["name"], "mobilenetv2-cifar10");
+    assert_eq!(model["versions"], json!(["1"]));
+    assert_eq!(model["inputs"][0]["datatype"], "FP32");
+    assert_eq!(model["outputs"][0]["shape"], json!([-1, 10]));
+    let ready = json!({"name": "mobilenetv2-cifar10", "ready": true});
+    assert_eq!(get("/v2/models/mobilenetv2-cifar10/ready"), ready);
+    assert_eq!(
+        get("/v2/models/mobilenetv2-cifar10/versions/1/ready"),
+        ready
+    );
+}
+
+#[test]
+fn other_models_and_paths_are_404_in_the_protocol_s_shape() {
+    let server = Server::start(&[]);
+    for path in [
+        "/v2/models/other",
+        "/v2/models/other/ready",
+        "/v2/models/mobilenetv2-cifar10/versions/2",
+        "/v2/models/mobilenetv2-cifar10/versions/2/ready",
+        "/v2/nothing",
+        "/v2/models/mobilenetv2-cifar10/nothing",
+    ] {
+        refused(&server.client.get(path), 404);
+    }
+    let sentence = refused(&server.client.get("/v2/models/other"), 404);
+    assert!(sentence.contains("`other`") && sentence.contains("`mobilenetv2-cifar10`"));
+    refused(&server.client.get("/v2/models/%ff"), 400);
+    let reply = server.client.get(INFER);
+    refused(&reply, 405);
+    assert_eq!(reply.header("allow"), Some("POST"));
+    refused(
+        &server
+            .client
+            .post("/v2/models/other/infer", "application/json", b"{}"),
+        404,
+    );
+}
+
+#[test]
+fn a_picture_alone_is_a_request() {
+    let server = Server::start(&[]);
+    let picture = jpeg(&scene(64, 64));
+    let reply = server
+        .client
+        .post_with(INFER, ("inference-header-content-length", "0"), &picture);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let length: usize = reply
+        .header("inference-header-content-length")
+        .unwrap()
+        .parse()
+        .unwrap();
+    // What is behind it is no text, and its length is not known here any more.
+    let head: Value = serde_json::from_str(&reply.body[..length]).unwrap();
+    assert_eq!(head["outputs"][0]["parameters"]["binary_data_size"], 40);
+    for wrong in ["-1", "x", "99999999"] {
+        let header = ("inference-header-content-length", wrong);
+        refused(&server.client.post_with(INFER, header, &picture), 400);
+    }
+}
+
+#[test]
+fn a_batch_is_bounded_and_costs_what_its_pictures_cost() {
+    let server = Server::start(&["--max-batch", "2", "--workers", "1", "--queue", "0"]);
+    let picture = base64(&jpeg(&scene(64, 64)));
+    let ask = |count: usize| {
+        let input = json!({
+            "name": "input", "datatype": "BYTES", "shape": [count], "data": vec![&picture; count],
+        });
+        let body = json!({"inputs": [input], "outputs": [{"name": "scores"}]}).to_string();
+        server
+            .client
+            .post(INFER, "application/json", body.as_bytes())
+    };
+    let model = parsed(&server.client.get("/v2/models/mobilenetv2-cifar10"));
+    assert_eq!(model["inputs"][0]["name"], "input");
+    let answer = parsed(&ask(2));
+    let scores = answer["outputs"][0]["data"].as_array().unwrap();
+    assert_eq!(scores.len(), 20);
+    assert_eq!(scores[..10], scores[10..]);
+    let sum: f64 = scores[..10]
+        .iter()
+        .map(|score| score.as_f64().unwrap())
+        .sum();
+    assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+    assert!(refused(&ask(3), 413).contains('2'));
+}
+
+#[test]
+fn what_cannot_be_decoded_names_the_picture() {
+    let server = Server::start(&["--memory-mib", "96"]);
+    let good = jpeg(&scene(64, 64));
+    let ask = |pictures: &[&[u8]]| {
+        let data: Vec<_> = pictures
+            .iter()
+            .map(|bytes| json!({"b64": base64(bytes)}))
+            .collect();
+        let input = json!({
+            "name": "input", "datatype": "BYTES", "shape": [data.len()], "data": data,
+        });
+        let body = json!({"inputs": [input]}).to_string();
+        server
+            .client
+            .post(INFER, "application/json", body.as_bytes())
+    };
+    assert_eq!(ask(&[&good, &good]).status, 200);
+    assert!(refused(&ask(&[&good, b"nonsense"]), 415).starts_with("Image 2 of 2: "));
+    refused(&ask(&[&good[..good.len() / 2]]), 422);
+    refused(&ask(&[b""]), 400);
+    refused(&ask(&[&large()]), 413);
+    assert_eq!(ask(&[&good]).status, 200);
+}
