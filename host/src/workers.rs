@@ -122,6 +122,11 @@ impl Workers {
         admitted.saturating_sub(self.busy())
     }
 
+    /// Whether a request would be refused right now.
+    pub fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
     /// How many sandboxes were made to answer.
     pub fn instances(&self) -> u64 {
         self.sandbox.instances()

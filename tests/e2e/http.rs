@@ -4,7 +4,7 @@ use crate::common::pictures::{encode, jpeg, jpeg_announcing, scene};
 use crate::common::server::{Server, form, read_all};
 use crate::common::{assert_same, pictures, wait};
 use image::ImageFormat;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// Fails unless the service still answers a good request.
 #[track_caller]
@@ -282,6 +282,44 @@ fn too_many_bytes_are_413() {
     let reply = server.client.raw(&chunked);
     assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
     assert_serves(&server);
+}
+
+#[test]
+fn a_refusal_is_heard_by_who_is_still_sending() {
+    let server = Server::start(&["--max-body-bytes", "1000000"]);
+    let mut stream = server.client.connect();
+    stream
+        .write_all(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+        .unwrap();
+    // All of it, although the refusal is on its way: a connection that had been reset would fail here, or lose it.
+    stream.write_all(&vec![0; 3_000_000]).unwrap();
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let replies = read_all(&mut stream);
+    assert!(replies.starts_with("HTTP/1.1 413 "), "{replies}");
+    assert!(replies.contains("HTTP/1.1 200 "), "{replies}");
+}
+
+#[test]
+fn who_asks_first_is_refused_before_sending() {
+    let server = Server::start(&["--max-body-bytes", "1000"]);
+    let ask = |length: usize| {
+        format!(
+            "POST /predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let reply = server.client.raw(ask(3_000_000).as_bytes());
+    assert!(reply.starts_with("HTTP/1.1 413 "), "{reply}");
+
+    let mut stream = server.client.connect();
+    stream.write_all(ask(3).as_bytes()).unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"abc").unwrap();
+    let reply = read_all(&mut stream);
+    assert!(reply.starts_with("HTTP/1.1 415 "), "{reply}");
 }
 
 #[test]

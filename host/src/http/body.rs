@@ -16,6 +16,9 @@ const UNIT: usize = 1024;
 /// A body is not called slow before this much time: a slow start is no attack.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// So many times the limit is read on after a refusal, and then the connection breaks.
+const ENDLESS: usize = 4;
+
 /// Memory for all bodies that are held at the same time.
 pub struct Budget(Arc<Semaphore>);
 
@@ -53,14 +56,15 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
     }
     let mut permit = budget.take(hint.lower() as usize)?;
     let mut bytes = BytesMut::with_capacity(hint.lower() as usize);
-    let start = Instant::now();
+    let mut pace = Pace::start(limits);
     loop {
-        let frame = match timeout_at(latest(start, bytes.len(), limits), body.frame()).await {
+        let frame = match timeout_at(pace.latest(), body.frame()).await {
             Err(_) => return Err(Error::SlowBody),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Error::BrokenBody),
             Ok(Some(Ok(frame))) => frame,
         };
+        pace.received(&frame);
         // Trailers are of no interest.
         let Ok(data) = frame.into_data() else {
             continue;
@@ -81,12 +85,45 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
     })
 }
 
-/// When the next bytes must have come: before the body's end time, and before the average falls under the least rate.
-fn latest(start: Instant, received: usize, limits: &Limits) -> Instant {
-    let end = start + limits.body_timeout;
-    match (received as u64 * 1000).checked_div(limits.min_body_rate) {
-        Some(earned) => end.min(start + FIRST + Duration::from_millis(earned)),
-        None => end,
+/// A piece of a body.
+pub type Frame = hyper::body::Frame<Bytes>;
+
+/// How long a body takes, and how much it is.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    start: Instant,
+    received: usize,
+    limits: Limits,
+}
+
+impl Pace {
+    /// The body begins now.
+    pub fn start(limits: &Limits) -> Self {
+        Self {
+            start: Instant::now(),
+            received: 0,
+            limits: *limits,
+        }
+    }
+
+    /// Counts what has come.
+    pub fn received(&mut self, frame: &Frame) {
+        self.received += frame.data_ref().map_or(0, Bytes::len);
+    }
+
+    /// Whether so much more has come than a body may have that nobody needs to listen any longer.
+    pub fn is_endless(&self) -> bool {
+        self.received / ENDLESS > self.limits.body_bytes
+    }
+
+    /// When the next bytes must have come: before the body's end time, and before the average falls under the least
+    /// rate.
+    pub fn latest(&self) -> Instant {
+        let end = self.start + self.limits.body_timeout;
+        match (self.received as u64 * 1000).checked_div(self.limits.min_body_rate) {
+            Some(earned) => end.min(self.start + FIRST + Duration::from_millis(earned)),
+            None => end,
+        }
     }
 }
 
@@ -106,21 +143,21 @@ mod tests {
 
     #[test]
     fn a_slow_body_runs_out_of_time() {
-        let start = Instant::now();
-        assert_eq!(latest(start, 0, &limits()), start + FIRST);
-        assert_eq!(
-            latest(start, 5000, &limits()),
-            start + FIRST + Duration::from_secs(5)
-        );
-        assert_eq!(
-            latest(start, 900_000, &limits()),
-            start + limits().body_timeout
-        );
+        let after = |received, limits: &Limits| {
+            let pace = Pace {
+                received,
+                ..Pace::start(limits)
+            };
+            pace.latest() - pace.start
+        };
+        assert_eq!(after(0, &limits()), FIRST);
+        assert_eq!(after(5000, &limits()), FIRST + Duration::from_secs(5));
+        assert_eq!(after(900_000, &limits()), limits().body_timeout);
         let any = Limits {
             min_body_rate: 0,
             ..limits()
         };
-        assert_eq!(latest(start, 0, &any), start + any.body_timeout);
+        assert_eq!(after(0, &any), any.body_timeout);
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! HTTP: routes, bodies, statuses.
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
-//! under limits, `predict`, `v2` and `health` answer, `compress` packs answers, `status` alone chooses statuses.
+//! under limits, `linger` reads on where a refusal came first, `predict`, `v2` and `health` answer, `compress` packs
+//! answers, `status` alone chooses statuses.
 
 mod access;
 mod base64;
@@ -10,6 +11,7 @@ mod body;
 mod compress;
 pub mod connection;
 mod health;
+mod linger;
 mod predict;
 mod status;
 mod v2;
@@ -98,6 +100,10 @@ impl App {
             let encoding = encoding.to_str().unwrap_or_default();
             return Err(Error::EncodedBody(encoding.into()));
         }
+        // Known to be in vain: the body need not be kept, nor understood.
+        if self.workers.is_full() {
+            return Err(Error::Busy);
+        }
         let held = body::read(request.into_body(), &self.limits, &self.bodies).await?;
         self.metrics.received(held.bytes.len());
         Ok(held)
@@ -134,6 +140,7 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(
             |uri: Uri| async move { refuse(&uri, Error::MethodNotAllowed) },
         )
+        .layer(from_fn_with_state(app.clone(), linger::read_on))
         .layer(from_fn(compress::answers))
         .layer(from_fn_with_state(app.clone(), access::log))
         .with_state(app)
