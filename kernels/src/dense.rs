@@ -1,5 +1,6 @@
 //! Fully connected layers: one input vector, so every weight is read once and memory is the limit.
 
+use crate::fence::Fence;
 use crate::layout::Layout;
 use crate::network::Shape;
 use crate::simd::{F32x4, I8x16, I16x8, I32x4};
@@ -101,6 +102,7 @@ impl Dense {
     ) {
         match &self.weights {
             Weights::F32(weights) => {
+                let fence = Fence::new();
                 let rows = weights.chunks_exact(self.inputs);
                 for ((out, row), bias) in out.iter_mut().zip(rows).zip(&self.bias) {
                     *out = *bias;
@@ -113,7 +115,7 @@ impl Dense {
                     };
                     for (weights, input) in row.chunks_exact(piece).zip(input.chunks_exact(stride))
                     {
-                        *out += dot(weights, &input[..piece]);
+                        *out += dot_f32(weights, &input[..piece], fence);
                     }
                 }
             }
@@ -126,19 +128,10 @@ impl Dense {
                 let input_scale = quantise_input(input, layout, *limit, scratch);
                 let (input, _) = scratch.as_chunks::<2>();
                 let rows = steps.chunks_exact(input.len());
+                let fence = Fence::new();
                 let parts = out.iter_mut().zip(rows).zip(scale.iter().zip(&self.bias));
                 for ((out, row), (scale, bias)) in parts {
-                    let mut sums = [I32x4::splat(0); 2];
-                    for (steps, [low, high]) in row.iter().zip(input) {
-                        let (first, second) = I8x16::load(steps).widen();
-                        sums[0] = sums[0].add_dot(first, I16x8::load(low));
-                        sums[1] = sums[1].add_dot(second, I16x8::load(high));
-                    }
-                    let sum: i32 = sums
-                        .map(|sum| sum.to_array().iter().sum::<i32>())
-                        .iter()
-                        .sum();
-                    *out = sum as f32 * (scale * input_scale) + bias;
+                    *out = dot_i8(row, input, fence) as f32 * (scale * input_scale) + bias;
                 }
             }
         }
@@ -146,19 +139,58 @@ impl Dense {
 }
 
 /// The sum of products of two slices of one length.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [F32x4::splat(0.0); 4];
+fn dot_f32(a: &[f32], b: &[f32], fence: Fence) -> f32 {
+    let mut sums = [[F32x4::splat(0.0); 4]];
+    let add = |sums: &mut [[F32x4; 4]; 1], a: &[f32; 16], b: &[f32; 16]| {
+        for part in 0..4 {
+            let values = F32x4::from_slice(&a[4 * part..]);
+            sums[0][part] = values.mul_add(F32x4::from_slice(&b[4 * part..]), sums[0][part]);
+        }
+    };
     let (a_blocks, a_rest) = a.as_chunks::<16>();
     let (b_blocks, b_rest) = b.as_chunks::<16>();
+    let (a_turns, a_blocks) = a_blocks.as_chunks::<4>();
+    let (b_turns, b_blocks) = b_blocks.as_chunks::<4>();
+    for (a, b) in a_turns.iter().zip(b_turns) {
+        add(&mut sums, &a[0], &b[0]);
+        fence.hold(1, &mut sums);
+        add(&mut sums, &a[1], &b[1]);
+        fence.hold(2, &mut sums);
+        add(&mut sums, &a[2], &b[2]);
+        fence.hold(3, &mut sums);
+        add(&mut sums, &a[3], &b[3]);
+    }
     for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            let values = F32x4::from_slice(&a[4 * part..]);
-            *sum = values.mul_add(F32x4::from_slice(&b[4 * part..]), *sum);
-        }
+        add(&mut sums, a, b);
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    let sum = sums[0].add(sums[1]).add(sums[2].add(sums[3]));
+    let [[first, second, third, fourth]] = sums;
+    let sum = first.add(second).add(third.add(fourth));
     sum.to_array().iter().sum::<f32>() + rest
+}
+
+/// The same of 8-bit and of 16-bit numbers.
+fn dot_i8(a: &[[i8; 16]], b: &[[[i16; 8]; 2]], fence: Fence) -> i32 {
+    let mut sums = [[I32x4::splat(0); 2]];
+    let add = |sums: &mut [[I32x4; 2]; 1], a: &[i8; 16], b: &[[i16; 8]; 2]| {
+        let (first, second) = I8x16::load(a).widen();
+        sums[0][0] = sums[0][0].add_dot(first, I16x8::load(&b[0]));
+        sums[0][1] = sums[0][1].add_dot(second, I16x8::load(&b[1]));
+    };
+    let (a_turns, a_rest) = a.as_chunks::<4>();
+    let (b_turns, b_rest) = b.as_chunks::<4>();
+    for (a, b) in a_turns.iter().zip(b_turns) {
+        add(&mut sums, &a[0], &b[0]);
+        add(&mut sums, &a[1], &b[1]);
+        fence.hold(1, &mut sums);
+        add(&mut sums, &a[2], &b[2]);
+        add(&mut sums, &a[3], &b[3]);
+    }
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        add(&mut sums, a, b);
+    }
+    let [[first, second]] = sums;
+    first.add(second).to_array().iter().sum()
 }
 
 fn quantise(weights: &[f32], inputs: usize) -> Weights {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::builder::{Activation, Geometry};
+use crate::fence::Fence;
 use crate::layout::{Layout, in_ring};
 use crate::network::Shape;
 #[cfg(feature = "serde")]
@@ -10,6 +11,9 @@ use crate::pack::Windows;
 use crate::simd::F32x4;
 #[cfg(feature = "serde")]
 use crate::stored::ensure;
+
+/// Outputs that a turn of the inner loop makes.
+const OUTPUTS: usize = 4;
 
 /// A value of each channel of a plane.
 type Quad = [f32; 4];
@@ -216,7 +220,9 @@ impl Depthwise {
         // Outputs that have a right column; the last one may not.
         let full =
             ((self.input.width + left).saturating_sub(2).div_ceil(STRIDE)).min(self.out_width);
-        let mut targets = out.iter_mut();
+        let (out, last) = out.split_at_mut(full);
+        let (turns, rest) = out.as_chunks_mut::<OUTPUTS>();
+        let fence = Fence::new();
 
         let mut sum = bias;
         let mut index = 0;
@@ -227,29 +233,51 @@ impl Depthwise {
         if STRIDE == 1 {
             let middle = column(index);
             sum = add_column(sum, middle, w_middle);
-            let mut next = add_column(bias, middle, w_left);
-            for target in targets.by_ref().take(full) {
+            let mut sums = [[sum, add_column(bias, middle, w_left)]];
+            let mut output = |sums: &mut [[F32x4; 2]; 1], target: &mut Quad| {
                 index += 1;
                 let right = column(index);
-                let value = add_column(sum, right, w_right);
-                sum = add_column(next, right, w_middle);
-                next = add_column(bias, right, w_left);
+                let value = add_column(sums[0][0], right, w_right);
+                sums[0][0] = add_column(sums[0][1], right, w_middle);
+                sums[0][1] = add_column(bias, right, w_left);
                 value.clip(low, high).store(target);
+            };
+            for [a, b, c, d] in turns {
+                output(&mut sums, a);
+                fence.hold(1, &mut sums);
+                output(&mut sums, b);
+                fence.hold(2, &mut sums);
+                output(&mut sums, c);
+                fence.hold(3, &mut sums);
+                output(&mut sums, d);
             }
+            for target in rest {
+                output(&mut sums, target);
+            }
+            sum = sums[0][0];
         } else {
-            for target in targets.by_ref().take(full) {
-                let value = add_column(sum, column(index), w_middle);
+            let mut output = |sum: &mut F32x4, target: &mut Quad| {
+                let value = add_column(*sum, column(index), w_middle);
                 let right = column(index + 1);
                 let value = add_column(value, right, w_right);
-                sum = add_column(bias, right, w_left);
+                *sum = add_column(bias, right, w_left);
                 index += 2;
                 value.clip(low, high).store(target);
+            };
+            for [a, b, c, d] in turns {
+                output(&mut sum, a);
+                output(&mut sum, b);
+                output(&mut sum, c);
+                output(&mut sum, d);
+            }
+            for target in rest {
+                output(&mut sum, target);
             }
             if full < self.out_width {
                 sum = add_column(sum, column(index), w_middle);
             }
         }
-        if let Some(target) = targets.next() {
+        if let Some(target) = last.first_mut() {
             sum.clip(low, high).store(target);
         }
     }

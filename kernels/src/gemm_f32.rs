@@ -1,11 +1,11 @@
 //! Matrix multiplication in 32-bit floats: pixels by output channels.
 //!
-//! The tile is 4 pixels by 8 channels. Cranelift keeps all loads of a basic block before its arithmetic and has 16
-//! vector registers, so a block must be small: one step over `k` needs 8 accumulators, 3 loads and 2 temporaries. Two
-//! such blocks with an exit between them halve the copies that a loop's back edge costs (47 instead of 38 GFLOPS);
-//! unrolling inside one block spills an accumulator and is slower than no unrolling.
+//! The tile is 4 pixels by 8 channels. Cranelift has 16 vector registers: one step over `k` needs 8 accumulators, 3 loads
+//! and 2 temporaries, and two steps in one block spill. So a turn of the loop makes several steps with fences between
+//! them, see `fence`.
 
 use crate::builder::Activation;
+use crate::fence::Fence;
 use crate::layout::Layout;
 use crate::simd::F32x4;
 #[cfg(feature = "serde")]
@@ -15,6 +15,9 @@ use crate::stored::ensure;
 pub(crate) const TILE: usize = 4;
 /// Channels a panel has.
 pub(crate) const PANEL: usize = 8;
+
+/// Steps over `k` that a turn of the inner loop makes. 4 or 16 are slower.
+const STEPS: usize = 8;
 
 /// For one step over `k`: a value of each pixel of a tile.
 pub(crate) type Column = [f32; TILE];
@@ -228,11 +231,12 @@ impl Weights {
 
     /// Multiplies packed tiles, `k` columns each, by the weights.
     pub(crate) fn multiply(&self, packed: &[Column], target: &mut Target<'_>) {
+        let fence = Fence::new();
         let panels = self.panels.chunks_exact(self.k).zip(&self.epilogue.bias);
         for (panel, (weights, bias)) in panels.enumerate() {
             let bias = [F32x4::load(&bias[0]), F32x4::load(&bias[1])];
             for (index, columns) in packed.chunks_exact(self.k).enumerate() {
-                let sums = tile(columns, weights, bias);
+                let sums = tile(columns, weights, bias, fence);
                 let at = At { tile: index, panel };
                 self.epilogue.store(sums, at, target);
             }
@@ -242,25 +246,55 @@ impl Weights {
 
 /// The sums of one tile.
 #[inline(always)]
-fn tile(columns: &[Column], weights: &[[[f32; 4]; 2]], bias: [F32x4; 2]) -> [[F32x4; 2]; TILE] {
-    let mut sums = [bias; TILE];
-    let mut steps = columns.iter().zip(weights);
-    // The same step twice, on purpose: see the top of this file.
-    #[allow(
-        clippy::while_let_loop,
-        reason = "it would hide that both exits are alike"
-    )]
-    loop {
-        let Some((column, weights)) = steps.next() else {
-            break;
-        };
-        step(&mut sums, column, weights);
-        let Some((column, weights)) = steps.next() else {
-            break;
-        };
-        step(&mut sums, column, weights);
+fn tile(
+    columns: &[Column],
+    weights: &[[[f32; 4]; 2]],
+    bias: [F32x4; 2],
+    fence: Fence,
+) -> [[F32x4; 2]; TILE] {
+    let mut totals = [bias; TILE];
+    let (turns, last_columns) = columns.as_chunks::<STEPS>();
+    let (weights, last_weights) = weights.as_chunks::<STEPS>();
+    for (columns, weights) in turns.iter().zip(weights) {
+        // From nothing, so that no step waits for what the turn before has left on the stack.
+        let mut sums = first_step(&columns[0], &weights[0]);
+        fence.hold(1, &mut sums);
+        step(&mut sums, &columns[1], &weights[1]);
+        fence.hold(2, &mut sums);
+        step(&mut sums, &columns[2], &weights[2]);
+        fence.hold(3, &mut sums);
+        step(&mut sums, &columns[3], &weights[3]);
+        fence.hold(4, &mut sums);
+        step(&mut sums, &columns[4], &weights[4]);
+        fence.hold(5, &mut sums);
+        step(&mut sums, &columns[5], &weights[5]);
+        fence.hold(6, &mut sums);
+        step(&mut sums, &columns[6], &weights[6]);
+        fence.hold(7, &mut sums);
+        step(&mut sums, &columns[7], &weights[7]);
+        fence.hold(8, &mut sums);
+        for pixel in 0..TILE {
+            totals[pixel][0] = totals[pixel][0].add(sums[pixel][0]);
+            totals[pixel][1] = totals[pixel][1].add(sums[pixel][1]);
+        }
     }
-    sums
+    for (column, weights) in last_columns.iter().zip(last_weights) {
+        step(&mut totals, column, weights);
+    }
+    totals
+}
+
+#[inline(always)]
+fn first_step(column: &Column, weights: &[[f32; 4]; 2]) -> [[F32x4; 2]; TILE] {
+    let column = F32x4::load(column);
+    let weights = [F32x4::load(&weights[0]), F32x4::load(&weights[1])];
+    let products = |pixel: F32x4| [pixel.mul(weights[0]), pixel.mul(weights[1])];
+    [
+        products(column.lane::<0>()),
+        products(column.lane::<1>()),
+        products(column.lane::<2>()),
+        products(column.lane::<3>()),
+    ]
 }
 
 #[inline(always)]

@@ -6,13 +6,16 @@
 //! within 258, and 258 × 127 < 2¹⁵. The 32-bit sums cannot before `k` exceeds a hundred thousand.
 
 use crate::builder::Activation;
+use crate::fence::Fence;
 use crate::gemm_f32::{At, Epilogue, PANEL, TILE, Target, panels_of};
-use crate::simd::{F32x4, I8x16, I32x4};
+use crate::simd::{F32x4, I8x16, I16x8, I32x4};
 #[cfg(feature = "serde")]
 use crate::stored::ensure;
 
 /// `k` a block covers.
 pub(crate) const BLOCK: usize = 8;
+/// Blocks that a turn of the inner loop multiplies.
+const BLOCKS: usize = 4;
 /// The largest magnitude of a weight.
 const LARGEST: f32 = 127.0;
 /// The largest sum, in magnitude, of weights of one sign that are added in 16 bits.
@@ -93,6 +96,7 @@ impl Weights {
         scales: &[Scales],
         target: &mut Target<'_>,
     ) {
+        let fence = Fence::new();
         for (panel, weights) in self.panels.chunks_exact(self.blocks).enumerate() {
             let load = |values: &[[[f32; 4]; 2]]| {
                 [
@@ -104,7 +108,7 @@ impl Weights {
             let bias = load(&self.epilogue.bias);
             let tiles = packed.chunks_exact(self.blocks).zip(scales);
             for (index, (columns, pixel_scales)) in tiles.enumerate() {
-                let [a, b, c, d] = tile(columns, weights);
+                let [a, b, c, d] = tile(columns, weights, fence);
                 let pixel_scale = F32x4::load(&pixel_scales.scale);
                 let offset = F32x4::load(&pixel_scales.offset);
                 let restore = |sums: [I32x4; 2], pixel_scale: F32x4, offset: F32x4| {
@@ -137,37 +141,76 @@ impl Weights {
 
 /// The integer sums of one tile.
 #[inline(always)]
-pub(crate) fn tile(columns: &[Columns], weights: &[[[i8; 16]; 4]]) -> [[I32x4; 2]; TILE] {
-    let mut sums = [[I32x4::splat(0); 2]; TILE];
-    for (columns, weights) in columns.iter().zip(weights) {
-        let columns = [I8x16::load(&columns[0]), I8x16::load(&columns[1])];
-        let weights = [
-            I8x16::load(&weights[0]),
-            I8x16::load(&weights[1]),
-            I8x16::load(&weights[2]),
-            I8x16::load(&weights[3]),
-        ];
-        step::<0>(&mut sums, columns, weights);
-        step::<1>(&mut sums, columns, weights);
-        step::<2>(&mut sums, columns, weights);
-        step::<3>(&mut sums, columns, weights);
+pub(crate) fn tile(
+    columns: &[Columns],
+    weights: &[[[i8; 16]; 4]],
+    fence: Fence,
+) -> [[I32x4; 2]; TILE] {
+    let mut totals = [[I32x4::splat(0); 2]; TILE];
+    let (turns, last_columns) = columns.as_chunks::<BLOCKS>();
+    let (weights, last_weights) = weights.as_chunks::<BLOCKS>();
+    for (columns, weights) in turns.iter().zip(weights) {
+        // From nothing, so that no block waits for what the turn before has left on the stack.
+        let [a, b, c, d] = products(&columns[0], &weights[0]);
+        let mut sums = [pairs(a), pairs(b), pairs(c), pairs(d)];
+        fence.hold(1, &mut sums);
+        block(&mut sums, &columns[1], &weights[1]);
+        fence.hold(2, &mut sums);
+        block(&mut sums, &columns[2], &weights[2]);
+        fence.hold(3, &mut sums);
+        block(&mut sums, &columns[3], &weights[3]);
+        fence.hold(4, &mut sums);
+        for pixel in 0..TILE {
+            totals[pixel][0] = totals[pixel][0].add(sums[pixel][0]);
+            totals[pixel][1] = totals[pixel][1].add(sums[pixel][1]);
+        }
     }
-    sums
+    for (columns, weights) in last_columns.iter().zip(last_weights) {
+        block(&mut totals, columns, weights);
+    }
+    totals
 }
 
 #[inline(always)]
-fn step<const PIXEL: usize>(
-    sums: &mut [[I32x4; 2]; TILE],
-    columns: [I8x16; 2],
-    weights: [I8x16; 4],
-) {
-    let (first, second) = (columns[0].lane::<PIXEL>(), columns[1].lane::<PIXEL>());
-    for half in 0..2 {
-        let pairs = weights[half]
-            .dot_pairs(first)
-            .add(weights[2 + half].dot_pairs(second));
-        sums[PIXEL][half] = sums[PIXEL][half].add_pairs(pairs);
+fn pairs([left, right]: [I16x8; 2]) -> [I32x4; 2] {
+    [left.pairs(), right.pairs()]
+}
+
+#[inline(always)]
+fn block(sums: &mut [[I32x4; 2]; TILE], columns: &Columns, weights: &[[i8; 16]; 4]) {
+    let products = products(columns, weights);
+    for pixel in 0..TILE {
+        sums[pixel][0] = sums[pixel][0].add_pairs(products[pixel][0]);
+        sums[pixel][1] = sums[pixel][1].add_pairs(products[pixel][1]);
     }
+}
+
+/// The products of a block, added up in 16 bits as far as they fit.
+#[inline(always)]
+fn products(columns: &Columns, weights: &[[i8; 16]; 4]) -> [[I16x8; 2]; TILE] {
+    let columns = [I8x16::load(&columns[0]), I8x16::load(&columns[1])];
+    let weights = [
+        I8x16::load(&weights[0]),
+        I8x16::load(&weights[1]),
+        I8x16::load(&weights[2]),
+        I8x16::load(&weights[3]),
+    ];
+    [
+        pixel::<0>(columns, weights),
+        pixel::<1>(columns, weights),
+        pixel::<2>(columns, weights),
+        pixel::<3>(columns, weights),
+    ]
+}
+
+#[inline(always)]
+fn pixel<const PIXEL: usize>(columns: [I8x16; 2], weights: [I8x16; 4]) -> [I16x8; 2] {
+    let (first, second) = (columns[0].lane::<PIXEL>(), columns[1].lane::<PIXEL>());
+    let (left, right) = (weights[0].dot_pairs(first), weights[1].dot_pairs(first));
+    [
+        left.add(weights[2].dot_pairs(second)),
+        right.add(weights[3].dot_pairs(second)),
+    ]
 }
 
 /// The positions of a block that meet in one 16-bit lane.

@@ -12,6 +12,7 @@ mod builder;
 mod conv;
 mod dense;
 mod depthwise;
+mod fence;
 mod gemm_f32;
 mod gemm_i8;
 mod layers;

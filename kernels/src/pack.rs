@@ -1,6 +1,7 @@
 //! From rows of an image to the tiles that the matrix multiplications read.
 
 use crate::builder::Geometry;
+use crate::fence::Fence;
 use crate::gemm_f32::{Column, TILE};
 use crate::gemm_i8::{Columns, Scales};
 use crate::layout::Layout;
@@ -254,21 +255,35 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// Calls `sink` with four values of each pixel, plane by plane.
+    /// Calls `sink` with four values of each pixel, plane by plane, and with a number for a fence behind it.
     #[inline(always)]
-    fn for_each(self, mut sink: impl FnMut([F32x4; TILE])) {
+    fn for_each(self, mut sink: impl FnMut(u32, [F32x4; TILE])) {
         let [a, b, c, d] = self.bases;
-        for plane in self.planes.chunks_exact(self.stride) {
+        let mut each = |number, plane| {
             #[allow(unsafe_code, reason = "bounds checks here cost as much as packing")]
             // SAFETY: a plane has `stride` values, and `new` checked that each base is at least four before their end.
             unsafe {
-                sink([
+                let values = [
                     F32x4::load_at(plane, a),
                     F32x4::load_at(plane, b),
                     F32x4::load_at(plane, c),
                     F32x4::load_at(plane, d),
-                ]);
+                ];
+                sink(number, values);
             }
+        };
+        let mut turns = self.planes.chunks_exact(4 * self.stride);
+        for turn in turns.by_ref() {
+            let (left, right) = turn.split_at(2 * self.stride);
+            let (first, second) = left.split_at(self.stride);
+            let (third, fourth) = right.split_at(self.stride);
+            each(1, first);
+            each(2, second);
+            each(3, third);
+            each(4, fourth);
+        }
+        for plane in turns.remainder().chunks_exact(self.stride) {
+            each(5, plane);
         }
     }
 }
@@ -277,7 +292,7 @@ impl<'a> Tile<'a> {
 #[inline(always)]
 pub(crate) fn pack_planes_f32(tile: Tile<'_>, columns: &mut [Column]) {
     let mut quads = columns.as_chunks_mut::<4>().0.iter_mut();
-    tile.for_each(|values| {
+    tile.for_each(|_, values| {
         if let Some(quad) = quads.next() {
             let [a, b, c, d] = F32x4::transpose(values);
             a.store(&mut quad[0]);
@@ -299,25 +314,28 @@ pub(crate) fn pack_i8<const SIGNED: bool>(
     columns: &mut [Columns],
 ) -> Scales {
     let quads = columns.as_flattened_mut();
-    let infinity = F32x4::splat(f32::INFINITY);
-    let mut low_a = if SIGNED { infinity } else { F32x4::splat(0.0) };
-    let (mut low_b, mut low_c, mut low_d) = (low_a, low_a, low_a);
-    let mut high_a = F32x4::splat(f32::NEG_INFINITY);
-    let (mut high_b, mut high_c, mut high_d) = (high_a, high_a, high_a);
-    tile.for_each(|[a, b, c, d]| {
+    let low = F32x4::splat(if SIGNED { f32::INFINITY } else { 0.0 });
+    let mut ranges = [[low; TILE], [F32x4::splat(f32::NEG_INFINITY); TILE]];
+    let fence = Fence::new();
+    tile.for_each(|number, [a, b, c, d]| {
+        let [low, high] = ranges;
         if SIGNED {
-            low_a = low_a.at_most(a);
-            low_b = low_b.at_most(b);
-            low_c = low_c.at_most(c);
-            low_d = low_d.at_most(d);
+            ranges[0] = [
+                low[0].at_most(a),
+                low[1].at_most(b),
+                low[2].at_most(c),
+                low[3].at_most(d),
+            ];
         }
-        high_a = high_a.at_least(a);
-        high_b = high_b.at_least(b);
-        high_c = high_c.at_least(c);
-        high_d = high_d.at_least(d);
+        ranges[1] = [
+            high[0].at_least(a),
+            high[1].at_least(b),
+            high[2].at_least(c),
+            high[3].at_least(d),
+        ];
+        fence.hold(number, &mut ranges);
     });
-    let lows = F32x4::transpose([low_a, low_b, low_c, low_d]);
-    let highs = F32x4::transpose([high_a, high_b, high_c, high_d]);
+    let [lows, highs] = ranges.map(F32x4::transpose);
     let low = lows[0].at_most(lows[1]).at_most(lows[2].at_most(lows[3]));
     let high = highs[0]
         .at_least(highs[1])
@@ -346,7 +364,7 @@ pub(crate) fn pack_i8<const SIGNED: bool>(
         ])
     };
     let mut quads = quads.iter_mut();
-    tile.for_each(|[a, b, c, d]| {
+    tile.for_each(|_, [a, b, c, d]| {
         if let Some(quad) = quads.next() {
             quantise(a, b, c, d).store(quad);
         }

@@ -108,6 +108,16 @@ impl I32x4 {
     }
 
     #[inline(always)]
+    pub(crate) fn load(values: &[i32; 4]) -> Self {
+        Self(*values)
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].wrapping_add(other.0[i])))
+    }
+
+    #[inline(always)]
     pub(crate) fn to_f32(self) -> F32x4 {
         F32x4(self.0.map(|value| value as f32))
     }
@@ -139,6 +149,12 @@ impl I16x8 {
     #[inline(always)]
     pub(crate) fn load(values: &[i16; 8]) -> Self {
         Self(*values)
+    }
+
+    /// The sums of neighbouring lanes.
+    #[inline(always)]
+    pub(crate) fn pairs(self) -> I32x4 {
+        I32x4::splat(0).add_pairs(self)
     }
 
     #[inline(always)]

@@ -159,6 +159,16 @@ impl I32x4 {
     }
 
     #[inline(always)]
+    pub(crate) fn load(values: &[i32; 4]) -> Self {
+        Self(load(values))
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(self, other: Self) -> Self {
+        Self(i32x4_add(self.0, other.0))
+    }
+
+    #[inline(always)]
     pub(crate) fn to_f32(self) -> F32x4 {
         F32x4(f32x4_convert_i32x4(self.0))
     }
@@ -195,6 +205,12 @@ impl I16x8 {
     #[inline(always)]
     pub(crate) fn add(self, other: Self) -> Self {
         Self(i16x8_add(self.0, other.0))
+    }
+
+    /// The sums of neighbouring lanes.
+    #[inline(always)]
+    pub(crate) fn pairs(self) -> I32x4 {
+        I32x4(i32x4_extadd_pairwise_i16x8(self.0))
     }
 }
 
