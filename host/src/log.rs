@@ -1,26 +1,35 @@
 //! The log: lines on standard error, for people or for machines.
 
 use crate::cli::{LogArgs, LogFormat};
+use crate::trace;
 use anyhow::{Result, anyhow};
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-/// Starts logging.
-pub fn start(args: &LogArgs) -> Result<()> {
+/// Starts logging, and traces where a collector is named. Spans that were not sent yet are when the guard is dropped.
+pub fn start(args: &LogArgs) -> Result<trace::Guard> {
     let filter = EnvFilter::try_new(&args.log_level).map_err(|error| {
         anyhow!(
             "The log level `{}` is not understood: {error}.",
             args.log_level
         )
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    match args.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow!("The log cannot be started: {error}."))
+    let lines = match args.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let (spans, guard) = trace::exporter()?;
+    // The filter is for lines: which requests are traced is not the log's business.
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines.with_filter(filter))
+        .try_init()
+        .map_err(|error| anyhow!("The log cannot be started: {error}."))?;
+    Ok(guard)
 }

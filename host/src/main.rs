@@ -15,6 +15,7 @@ mod http;
 mod log;
 mod metrics;
 mod serve;
+mod trace;
 mod workers;
 
 use clap::Parser;

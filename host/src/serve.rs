@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 /// Serves until a signal ends it: 0 after a graceful end.
 pub fn run(args: ServeArgs) -> Result<ExitCode> {
-    log::start(&args.log)?;
+    let _spans = log::start(&args.log)?;
     let settings = Settings::check(&args)?;
     let sandbox = Sandbox::load(
         &settings.component,

@@ -157,12 +157,14 @@ impl Workers {
             .try_acquire_owned()
             .map_err(|_| Error::Busy)?;
         let (reply, mut answer) = oneshot::channel();
+        // What a worker logs belongs to the request.
+        let span = tracing::Span::current();
         let run = move |sandbox: &Sandbox, kept: &mut Option<Live>, queue, abandoned| {
-            let result = catch_unwind(AssertUnwindSafe(|| call(sandbox, kept, abandoned)))
-                .unwrap_or_else(|_| {
-                    Err(Error::Instance(wasmtime::format_err!("the host panicked")))
-                })
-                .map(|answered| Served { answered, queue });
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                span.in_scope(|| call(sandbox, kept, abandoned))
+            }))
+            .unwrap_or_else(|_| Err(Error::Instance(wasmtime::format_err!("the host panicked"))))
+            .map(|answered| Served { answered, queue });
             // Given back first: whoever has the answer may ask again at once.
             drop(place);
             // Nobody waits for an abandoned request's answer.

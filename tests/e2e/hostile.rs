@@ -75,10 +75,12 @@ fn a_misdeed_costs_its_own_request() {
             wait("its lines in the log", 10, || {
                 let log = server.log();
                 let (id, code) = (format!("id=\"{misdeed}\""), format!("outcome=\"{code}\""));
-                let is_told = log
-                    .lines()
-                    .any(|line| line.contains(&id) && line.contains(&code));
-                (is_told && log.contains(word)).then_some(())
+                let has = |words: [&str; 2]| {
+                    log.lines()
+                        .any(|line| words.iter().all(|word| line.contains(word)))
+                };
+                // What the guest died of is told with the request that it died of.
+                (has([&id, &code]) && has([&id, word])).then_some(())
             });
         }
         over.store(true, Ordering::Relaxed);

@@ -19,6 +19,7 @@ mod instance;
 mod load;
 mod metrics;
 mod soak;
+mod traces;
 mod uploads;
 mod v2;
 mod zoo;

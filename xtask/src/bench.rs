@@ -9,7 +9,7 @@ use std::ffi::OsString;
 pub fn bench(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build::build(workspace)?;
     // The host that is measured is the one that is shipped: without a compiler.
-    image::files(workspace)?;
+    image::files(workspace, "")?;
     say("building the benchmark");
     run(workspace
         .cargo(&[

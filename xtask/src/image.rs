@@ -11,6 +11,7 @@ use std::process::Command;
 pub struct Options {
     tag: String,
     files_only: bool,
+    features: String,
 }
 
 impl Options {
@@ -19,11 +20,18 @@ impl Options {
         let mut options = Self {
             tag: "pinhole".into(),
             files_only: false,
+            features: String::new(),
         };
         let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
         while let Some(argument) = arguments.next() {
             match &*argument {
                 "--files" => options.files_only = true,
+                "--features" => {
+                    let features = arguments
+                        .next()
+                        .ok_or_else(|| anyhow!("--features needs a list, such as otlp."))?;
+                    options.features = features.into_owned();
+                }
                 "--tag" => {
                     let tag = arguments
                         .next()
@@ -43,16 +51,20 @@ impl Options {
 pub fn image(workspace: &Workspace, options: &Options) -> Result<()> {
     build::build(workspace)?;
     if options.files_only {
-        return files(workspace);
+        return files(workspace, &options.features);
     }
     let client = docker::find().map_err(|sentence| anyhow!(sentence))?;
-    files(workspace)?;
+    files(workspace, &options.features)?;
     assemble(workspace, &client, &options.tag)
 }
 
 /// Writes what goes into the image to `dist/image/`: the host without a compiler, and the precompiled component.
-pub fn files(workspace: &Workspace) -> Result<()> {
-    let host = build::host(workspace, &["--no-default-features"])?;
+/// Features of the host are those that are named, separated by commas.
+pub fn files(workspace: &Workspace, features: &str) -> Result<()> {
+    let host = build::host(
+        workspace,
+        &["--no-default-features", "--features", features],
+    )?;
     build::install(&host, &workspace.dist("image/pinhole"))?;
     build::install(
         &workspace.dist("guest.cwasm"),

@@ -32,7 +32,7 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let mut tests = workspace.cargo(&["test", "--locked", "--workspace", "--release"]);
     match docker::find() {
         Ok(client) => {
-            image::files(workspace)?;
+            image::files(workspace, "")?;
             image::assemble(workspace, &client, "pinhole")?;
             tests.env("DOCKER", client);
         }

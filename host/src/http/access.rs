@@ -3,6 +3,7 @@
 use super::App;
 use super::status::Outcome;
 use crate::bindings::exports::pinhole::vision::classify::Timings;
+use crate::trace;
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
@@ -12,6 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -74,7 +76,9 @@ pub async fn log(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_string(), |path| path.as_str().to_string());
-    let mut response = next.run(request).await;
+    let span = trace::request(id.to_str().unwrap_or_default(), &method, &route);
+    trace::take_parent(&span, request.headers());
+    let mut response = next.run(request).instrument(span.clone()).await;
     response.headers_mut().insert(REQUEST_ID, id.clone());
 
     let id = id.to_str().unwrap_or_default();
@@ -84,6 +88,7 @@ pub async fn log(
     if let Some(limit) = refused.and_then(|outcome| outcome.limit) {
         app.metrics().limit(limit);
     }
+    trace::answered(&span, status, refused.map(|outcome| outcome.code));
     let total = start.elapsed();
     app.metrics().request(&route, known(&method), status, total);
     let total_ms = total.as_secs_f64() * 1e3;

@@ -18,6 +18,7 @@ mod v2;
 
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::trace;
 use crate::workers::{Served, Workers};
 use anyhow::Context;
 use axum::Router;
@@ -32,7 +33,7 @@ use body::{Budget, Held};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What a request's body may be.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +117,11 @@ impl App {
                 "The image is empty: there are no bytes in it.".into(),
             ));
         }
+        let start = SystemTime::now();
         let result = self.workers.classify(image, top_k).await;
+        if let Ok(served) = &result {
+            trace::classified(start, served);
+        }
         self.metrics.classified(&result);
         result
     }

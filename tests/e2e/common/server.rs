@@ -33,7 +33,17 @@ impl Server {
 
     /// The same, at this address.
     pub fn at(component: &Path, address: &str, options: &[&str]) -> Self {
+        Self::spawn(component, address, options, &[])
+    }
+
+    /// Starts a service with the default model and these environment variables.
+    pub fn start_with_env(options: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::spawn(&super::dist("guest.cwasm"), "127.0.0.1:0", options, env)
+    }
+
+    fn spawn(component: &Path, address: &str, options: &[&str], env: &[(&str, &str)]) -> Self {
         let mut child = pinhole()
+            .envs(env.iter().copied())
             .args(["serve", "--listen", address, "--component"])
             .arg(component)
             .args(options)
