@@ -37,7 +37,8 @@ pub fn method(results: &Results, text: &mut String) -> std::fmt::Result {
          - Inference alone: ONNX Runtime runs in a loop in a warm process; Pinhole's is the inference of requests, each in a \
          fresh sandbox, which touches its memory for the first time. Both on one core.\n\
          - 12 megapixels: the same picture, enlarged to 4000x3000 at quality 90 ({} bytes); no service decodes at a reduced scale \
-         unless its own code asks for that.\n",
+         unless its own code asks for that.\n\
+         - What was tried to make it faster, what helped and what did not, with figures: [kernels/NOTES.md](../kernels/NOTES.md).\n",
         plan.rounds,
         plan.seconds,
         WARM_UP,

@@ -1,11 +1,14 @@
 //! The scratch image, in a real Docker: what is in it, how it runs, how it ends.
 
+use crate::common::imagenet::{imagenet, imagenet_int8};
 use crate::common::server::Client;
 use crate::common::{
-    Ended, answer, assert_same, dist, in_ci, pictures, pinhole, run, say, skipped, wait,
+    Ended, answer, assert_same, dist, files, in_ci, pictures, pinhole, run, say, skipped, wait,
 };
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const IMAGE: &str = "pinhole";
 
@@ -141,6 +144,78 @@ fn the_container_answers_like_the_host_and_ends_well() {
         container.inspect("{{.State.ExitCode}} {{.State.OOMKilled}}"),
         "0 false"
     );
+}
+
+/// How often the start is timed.
+const STARTS: usize = 5;
+
+#[test]
+fn the_image_with_the_imagenet_model_starts_at_once() {
+    let Some(docker) = docker() else { return };
+    for (precision, model) in [("int8", imagenet_int8()), ("fp32", imagenet())] {
+        let Some(model) = model else { return };
+        let picture = std::fs::read(&files(&model.images, "jpg")[0]).unwrap();
+        let mut starts: Vec<(f64, f64)> = (0..STARTS)
+            .map(|_| first_answer(&docker, &model.cwasm, &picture))
+            .collect();
+        starts.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        let (process, command) = starts[STARTS / 2];
+        say(&format!(
+            "{precision}: {process:.0} ms from the container's start to the first answer, {command:.0} ms from `docker start` on (medians of {STARTS})"
+        ));
+    }
+}
+
+/// Milliseconds to the first answer: from when Docker says that the container started, and from when it was told to.
+fn first_answer(docker: &dyn Fn(&[&str]) -> Ended, component: &Path, picture: &[u8]) -> (f64, f64) {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mount = format!("{}:/guest.cwasm:ro", component.display());
+    let options = ["--read-only", "--cap-drop", "ALL", "--network", "host"];
+    let mut create = vec!["create", "--volume", &mount];
+    create.extend(options);
+    let listen = port.to_string();
+    create.extend([IMAGE, "serve", "--listen", &listen]);
+    let container = Container {
+        docker,
+        id: docker(&create).ok().trim().to_string(),
+        client: Client::new(&listen),
+    };
+    let told = Instant::now();
+    let answered = std::thread::scope(|scope| {
+        let client = &container.client;
+        // Already asking when it starts. Milliseconds count here, and `wait` looks less often.
+        let asked = scope.spawn(move || {
+            while told.elapsed() < Duration::from_secs(60) {
+                if TcpStream::connect(port).is_ok() {
+                    client.predict(picture).answer();
+                    return SystemTime::now();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            panic!("no answer within a minute");
+        });
+        docker(&["start", &container.id]).ok();
+        asked.join().unwrap()
+    });
+    let command = told.elapsed() - SystemTime::now().duration_since(answered).unwrap();
+    let started = container.inspect("{{.State.StartedAt}}");
+    let of_day = answered.duration_since(UNIX_EPOCH).unwrap().as_secs_f64() % DAY;
+    let process = (of_day - seconds_of_day(&started) + DAY) % DAY;
+    (process * 1e3, command.as_secs_f64() * 1e3)
+}
+
+/// A day in seconds.
+const DAY: f64 = 86_400.0;
+
+/// Of a moment like `2026-01-31T23:59:59.123456789Z`.
+fn seconds_of_day(moment: &str) -> f64 {
+    let (_, time) = moment.split_once('T').unwrap();
+    time.trim_end_matches('Z')
+        .split(':')
+        .fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
 }
 
 /// Nobody's user, no capability: as the kernel sees it, where this is the same machine's.

@@ -13,15 +13,15 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     add_target(workspace)?;
     guest(workspace, "guest-tract.wasm", &[])?;
     guest(workspace, "guest-kernels.wasm", &["--no-default-features"])?;
-    let host = host(workspace, &[])?;
+    let host = host(workspace, "release", &[])?;
     install(&host, &workspace.dist("pinhole"))?;
     bake(workspace)
 }
 
-/// Builds the host for this very machine, and returns where cargo left it.
+/// Builds the host for this very machine in a profile, and returns where cargo left it.
 ///
 /// On glibc it is linked statically: only the last step is told, so that dependencies and macros are built as always.
-pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
+pub fn host(workspace: &Workspace, profile: &str, options: &[&str]) -> Result<PathBuf> {
     let triple = workspace.host_triple()?;
     say("building the host");
     let mut cargo = workspace.cargo(&[
@@ -31,7 +31,8 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
         "pinhole-host",
         "--bin",
         "pinhole",
-        "--release",
+        "--profile",
+        profile,
     ]);
     cargo.args(options);
     if triple.ends_with("-linux-gnu") {
@@ -39,7 +40,7 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
     }
     run(&mut cargo)?;
     let name = format!("pinhole{}", std::env::consts::EXE_SUFFIX);
-    Ok(workspace.target.join("release").join(name))
+    Ok(workspace.target.join(profile).join(name))
 }
 
 /// Builds the guest that the host is tested against, into `dist/tests/`.

@@ -63,6 +63,7 @@ pub fn image(workspace: &Workspace, options: &Options) -> Result<()> {
 pub fn files(workspace: &Workspace, features: &str) -> Result<()> {
     let host = build::host(
         workspace,
+        "image",
         &["--no-default-features", "--features", features],
     )?;
     build::install(&host, &workspace.dist("image/pinhole"))?;
