@@ -4,6 +4,7 @@
 mod hostility;
 mod lifecycle;
 mod overload;
+mod replicas;
 mod slow;
 mod traffic;
 
