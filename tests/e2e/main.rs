@@ -12,6 +12,7 @@ mod command_line;
 mod common;
 mod container;
 mod corpora;
+mod deploy;
 mod golden;
 mod hostile;
 mod http;

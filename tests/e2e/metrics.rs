@@ -2,9 +2,8 @@
 
 use crate::common::pictures::{jpeg, large, scene};
 use crate::common::server::Server;
-use crate::common::{files, in_ci, root, run, skipped, wait};
+use crate::common::{files, promtool, root, run, wait};
 use std::collections::BTreeSet;
-use std::process::Command;
 
 /// A sample's value: the series that has all of these words.
 #[track_caller]
@@ -167,21 +166,6 @@ fn clients_cannot_make_series() {
         value(&metrics, &["http_requests_total{", "method=\"other\""]),
         20.0
     );
-}
-
-/// Prometheus' own tool, or none, said aloud, where it is not installed. In CI it must be.
-fn promtool() -> Option<Command> {
-    if Command::new("promtool").arg("--version").output().is_ok() {
-        let mut tool = Command::new("promtool");
-        tool.current_dir(root().join("deploy/prometheus"));
-        return Some(tool);
-    }
-    assert!(
-        !in_ci(),
-        "there is no promtool, and in CI there must be: install Debian's prometheus"
-    );
-    skipped("there is no promtool");
-    None
 }
 
 #[test]

@@ -46,6 +46,7 @@ Environment:
   PINHOLE_PYTHON           A Python with tests/models/requirements.txt [default: installed below the target folder]
   PINHOLE_WASMTIME         A stock `wasmtime` for the tests [default: one on the PATH, else installed below the target folder]
   PINHOLE_PYTHON_CLIENTS   A Python with tests/clients/requirements.txt [default: one made below the target folder]
+  PINHOLE_PYTHON_DEPLOY    A Python with tests/deploy/requirements.txt [default: one made below the target folder]
 ";
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! The Pythons of the tests: one that exports models, one with clients of the service.
+//! The Pythons of the tests: one that exports models, one with clients of the service, one with schemas for `deploy/`.
 
 use crate::workspace::{Workspace, on_path, run, say, try_output};
 use anyhow::Result;
@@ -10,6 +10,8 @@ pub struct Wanted {
     /// The environment variable that names one, and that tests read.
     pub variable: &'static str,
     requirements: &'static str,
+    /// Whether the requirements name everything: dependencies that they leave out are not wanted.
+    is_whole: bool,
     folder: &'static str,
     /// What a person waits for.
     says: &'static str,
@@ -21,6 +23,7 @@ pub struct Wanted {
 pub const MODELS: Wanted = Wanted {
     variable: "PINHOLE_PYTHON",
     requirements: "tests/models/requirements.txt",
+    is_whole: false,
     folder: "tools/python",
     says: "installing PyTorch and ONNX Runtime for the tests: some minutes and 6 GB below the target folder, once",
     beside: Some("../shared/images"),
@@ -30,8 +33,19 @@ pub const MODELS: Wanted = Wanted {
 pub const CLIENTS: Wanted = Wanted {
     variable: "PINHOLE_PYTHON_CLIENTS",
     requirements: "tests/clients/requirements.txt",
+    is_whole: false,
     folder: "tools/clients",
     says: "installing clients of the service for the tests, once",
+    beside: None,
+};
+
+/// With kubectl, and the schemas of what a cluster is told.
+pub const DEPLOY: Wanted = Wanted {
+    variable: "PINHOLE_PYTHON_DEPLOY",
+    requirements: "tests/deploy/requirements.txt",
+    is_whole: true,
+    folder: "tools/deploy",
+    says: "installing kubectl and schemas for the tests, once",
     beside: None,
 };
 
@@ -73,16 +87,24 @@ pub fn find(workspace: &Workspace, wanted: &Wanted) -> Result<Option<PathBuf>, S
         })?;
     say(wanted.says);
     let _ = std::fs::remove_dir_all(&folder);
-    install(&base, &folder, &python, &requirements).map_err(|error| format!("{error:#}."))?;
+    install(&base, &folder, &python, &requirements, wanted.is_whole)
+        .map_err(|error| format!("{error:#}."))?;
     std::fs::write(&stamp, text)
         .map_err(|error| format!("{} cannot be written: {error}.", stamp.display()))?;
     Ok(Some(python))
 }
 
-fn install(base: &Path, folder: &Path, python: &Path, requirements: &Path) -> Result<()> {
+fn install(
+    base: &Path,
+    folder: &Path,
+    python: &Path,
+    requirements: &Path,
+    is_whole: bool,
+) -> Result<()> {
     run(Command::new(base).args(["-m", "venv"]).arg(folder))?;
     run(Command::new(python)
         .args(["-m", "pip", "install", "--quiet", "--no-cache-dir"])
+        .args(is_whole.then_some("--no-deps"))
         .arg("--requirement")
         .arg(requirements))
 }

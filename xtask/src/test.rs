@@ -40,7 +40,7 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
         Err(sentence) => say(&format!("no image is built. {sentence}")),
     }
     tests.env("PINHOLE_WASMTIME", wasmtime(workspace)?);
-    for wanted in [&python::CLIENTS, &python::MODELS] {
+    for wanted in [&python::CLIENTS, &python::DEPLOY, &python::MODELS] {
         // As with Docker: the tests say themselves what they skip, and fail in CI.
         match python::find(workspace, wanted) {
             Ok(Some(python)) => drop(tests.env(wanted.variable, python)),

@@ -52,16 +52,39 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 
 /// The Python that has other people's clients, or none, said aloud, where there is no Python. In CI there must be.
 pub fn python() -> Option<PathBuf> {
-    if let Some(python) = std::env::var_os("PINHOLE_PYTHON_CLIENTS") {
+    python_with("clients")
+}
+
+/// The Python that has the packages of a folder of the tests, or none, said aloud, where there is no Python. In CI there
+/// must be.
+pub fn python_with(folder: &str) -> Option<PathBuf> {
+    let variable = format!("PINHOLE_PYTHON_{}", folder.to_uppercase());
+    if let Some(python) = std::env::var_os(&variable) {
         return Some(python.into());
     }
     assert!(
         !in_ci(),
-        "no Python has the clients of tests/clients/requirements.txt, and in CI one must: run `cargo xtask test`"
+        "no Python has what tests/{folder}/requirements.txt names, and in CI one must: run `cargo xtask test`"
     );
-    skipped(
-        "no Python has the clients: run `cargo xtask test`, or name one in PINHOLE_PYTHON_CLIENTS",
+    skipped(&format!(
+        "no Python has the {folder}: run `cargo xtask test`, or name one in {variable}"
+    ));
+    None
+}
+
+/// Prometheus' own tool, or none, said aloud, where it is not installed. In CI it must be. It stands in the folder of
+/// Prometheus' configuration.
+pub fn promtool() -> Option<Command> {
+    if Command::new("promtool").arg("--version").output().is_ok() {
+        let mut tool = Command::new("promtool");
+        tool.current_dir(root().join("deploy/prometheus"));
+        return Some(tool);
+    }
+    assert!(
+        !in_ci(),
+        "there is no promtool, and in CI there must be: install Debian's prometheus"
     );
+    skipped("there is no promtool");
     None
 }
 

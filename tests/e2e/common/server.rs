@@ -5,7 +5,7 @@ use pinhole_report::{Answer, Refusal};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -33,20 +33,18 @@ impl Server {
 
     /// The same, at this address.
     pub fn at(component: &Path, address: &str, options: &[&str]) -> Self {
-        Self::spawn(component, address, options, &[])
+        Self::run(&mut serve(component, address, options))
     }
 
     /// Starts a service with the default model and these environment variables.
     pub fn start_with_env(options: &[&str], env: &[(&str, &str)]) -> Self {
-        Self::spawn(&super::dist("guest.cwasm"), "127.0.0.1:0", options, env)
+        let component = super::dist("guest.cwasm");
+        Self::run(serve(&component, "127.0.0.1:0", options).envs(env.iter().copied()))
     }
 
-    fn spawn(component: &Path, address: &str, options: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = pinhole()
-            .envs(env.iter().copied())
-            .args(["serve", "--listen", address, "--component"])
-            .arg(component)
-            .args(options)
+    /// Starts a service by this command, and waits until it is ready.
+    pub fn run(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -64,8 +62,9 @@ impl Server {
             let line = line?;
             let (_, address) = line.split_once("listening on http://")?;
             Some(
+                // The line may be JSON.
                 address
-                    .split_whitespace()
+                    .split([' ', '"'])
                     .next()
                     .unwrap_or_default()
                     .trim_end_matches(['.', '/'])
@@ -103,7 +102,7 @@ impl Server {
     /// Asks it to end, as an operator does.
     pub fn terminate(&self) {
         let ended = super::run(
-            std::process::Command::new("kill").args(["-TERM", &self.pid().to_string()]),
+            Command::new("kill").args(["-TERM", &self.pid().to_string()]),
             b"",
         );
         ended.ok();
@@ -291,6 +290,16 @@ impl Client {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+}
+
+/// The command that serves this component at this address.
+fn serve(component: &Path, address: &str, options: &[&str]) -> Command {
+    let mut command = pinhole();
+    command
+        .args(["serve", "--listen", address, "--component"])
+        .arg(component)
+        .args(options);
+    command
 }
 
 /// All that comes until the other side closes, however it does that.
