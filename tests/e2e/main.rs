@@ -23,4 +23,5 @@ mod soak;
 mod traces;
 mod uploads;
 mod v2;
+mod wasi_http;
 mod zoo;

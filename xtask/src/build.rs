@@ -46,22 +46,24 @@ pub fn host(workspace: &Workspace, profile: &str, options: &[&str]) -> Result<Pa
 /// Builds the guest that the host is tested against, into `dist/tests/`.
 pub fn hostile(workspace: &Workspace) -> Result<()> {
     say("building the hostile guest");
+    let built = component(workspace, "pinhole-hostile")?;
+    install(&built, &workspace.dist("tests/hostile.wasm"))
+}
+
+/// Builds a component that is a library, and returns where cargo left it.
+pub fn component(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     run(&mut workspace.cargo(&[
         "build",
         "--locked",
         "--package",
-        "pinhole-hostile",
+        package,
         "--target",
         GUEST_TARGET,
         "--profile",
         "guest",
     ]))?;
-    let built = workspace
-        .target
-        .join(GUEST_TARGET)
-        .join("guest")
-        .join("pinhole_hostile.wasm");
-    install(&built, &workspace.dist("tests/hostile.wasm"))
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    Ok(workspace.target.join(GUEST_TARGET).join("guest").join(file))
 }
 
 /// Copies a finished file, unless the same is there already. A running program keeps the file that it was started from.

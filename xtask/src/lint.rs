@@ -42,6 +42,8 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
         "--package",
         "pinhole-guest",
         "--package",
+        "pinhole-front",
+        "--package",
         "pinhole-hostile",
         "--target",
         "wasm32-wasip2",

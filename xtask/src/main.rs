@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod docker;
+mod http;
 mod image;
 mod lint;
 mod models;
@@ -35,6 +36,8 @@ Commands:
   image [--tag NAME]       Build the scratch image [default name: pinhole]
         [--files]          Only write what goes into it to dist/image/, without Docker
         [--features LIST]  Features of the host that it lacks otherwise: otlp
+  http [COMPONENT OUTPUT]  Put a baked component behind HTTP of its own, for `wasmtime serve` and other wasi:http engines
+                           [default: dist/guest.wasm, into dist/guest-http.wasm]
   bench [OPTIONS]          Build everything, then measure it beside FastAPI + ONNX Runtime: `cargo xtask bench --help`
   fetch-model [NAME]       Download an ImageNet model and check its SHA-256; without a name, list what there is
   accuracy [OPTIONS]       Build what is missing, then tell how often the component is right on CIFAR-10's test images
@@ -75,6 +78,7 @@ fn run() -> Result<ExitCode> {
             let options = image::Options::parse(&rest)?;
             image::image(&Workspace::find()?, &options)?;
         }
+        Some("http") => http::http(&Workspace::find()?, http::Files::parse(&rest)?)?,
         Some("lint") => none_of(&rest).and_then(|()| lint::lint(&Workspace::find()?))?,
         Some("zoo") => test::zoo(&Workspace::find()?, &rest)?,
         Some("soak") => soak::soak(&Workspace::find()?, soak::seconds(&rest)?)?,

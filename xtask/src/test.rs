@@ -1,7 +1,7 @@
 //! `cargo xtask test`: unit tests, and end-to-end tests on the real artifacts.
 
 use crate::workspace::{Workspace, on_path, run, say, try_output};
-use crate::{build, docker, image, python};
+use crate::{build, docker, http, image, python};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,11 @@ pub fn zoo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
 pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build::build(workspace)?;
     build::hostile(workspace)?;
+    http::http(workspace, None)?;
     // In the host's own profile: its dependencies, a compiler among them, are built once.
     let mut tests = workspace.cargo(&["test", "--locked", "--workspace", "--release"]);
+    // No tests, and a feature of a small crate that would have Wasmtime built again.
+    tests.args(["--exclude", "xtask-compose"]);
     match docker::find() {
         Ok(client) => {
             image::files(workspace, "")?;
@@ -80,7 +83,7 @@ fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
         ])
         .args([
             "--features",
-            "run,compile,cranelift,parallel-compilation,component-model,wat",
+            "run,serve,compile,cranelift,parallel-compilation,component-model,component-model-async,wat",
             "--root",
         ])
         .arg(&tools)
@@ -92,7 +95,11 @@ fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
     Ok(installed)
 }
 
+/// Of this version, and able to serve, which is a feature of it.
 fn is_right(file: &Path) -> bool {
     try_output(Command::new(file).arg("--version"))
         .is_some_and(|version| version.split_whitespace().nth(1) == Some(WASMTIME))
+        // Without the feature, this is the help of something else.
+        && try_output(Command::new(file).args(["serve", "--help"]))
+            .is_some_and(|help| help.contains("--addr"))
 }

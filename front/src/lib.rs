@@ -1,0 +1,17 @@
+//! The front: HTTP for a component that knows none of it.
+//!
+//! It imports `pinhole:vision/classify`, exports `wasi:http/incoming-handler`, and is composed with a baked guest, which stays
+//! as it is. Whoever runs the two (`wasmtime serve`, Spin, wasmCloud) brings connections, limits and isolation; what is left
+//! is here: `routes` -> `upload` -> the guest -> JSON, as the host answers it. `error` alone chooses statuses.
+//!
+//! `component` and `bindings` make a component of it; the rest knows nothing of WebAssembly.
+
+#[cfg(target_family = "wasm")]
+mod bindings;
+#[cfg(target_family = "wasm")]
+mod component;
+mod error;
+pub mod routes;
+mod upload;
+
+pub use error::{Error, Kind};
