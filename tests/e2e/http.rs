@@ -177,7 +177,7 @@ fn wrong_paths_and_methods_are_404_and_405() {
     server.client.get("/nothing").refusal(404, "not-found");
     server
         .client
-        .post("/", "image/jpeg", b"x")
+        .post("/nothing", "image/jpeg", b"x")
         .refusal(404, "not-found");
     let reply = server.client.get("/predict");
     reply.refusal(405, "method-not-allowed");

@@ -1,8 +1,8 @@
 //! HTTP: routes, bodies, statuses.
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
-//! under limits, `linger` reads on where a refusal came first, `predict`, `v2` and `health` answer, `compress` packs
-//! answers, `status` alone chooses statuses.
+//! under limits, `linger` reads on where a refusal came first, `predict`, `v2`, `health` and `page` answer, `compress`
+//! packs answers, `status` alone chooses statuses.
 
 mod access;
 mod base64;
@@ -12,6 +12,7 @@ mod compress;
 pub mod connection;
 mod health;
 mod linger;
+mod page;
 mod predict;
 mod status;
 mod v2;
@@ -137,6 +138,7 @@ impl App {
 /// Every route there is.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
+        .route("/", get(page::page))
         .route("/predict", post(predict::predict))
         .route("/health", get(health::ready))
         .route("/metrics", get(metrics))
