@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 /// Which model answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Model {
     /// The name that was baked in.
     pub name: String,
@@ -17,17 +18,20 @@ pub struct Model {
 
 /// One class and how sure the model is of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Prediction {
     /// Index of the class, from 0.
     pub class_id: u32,
     /// The class's name.
     pub label: String,
     /// From 0 to 1.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0.0, maximum = 1.0))]
     pub probability: f32,
 }
 
 /// Where the time of one answer went, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TimingsMs {
     /// From encoded bytes to pixels.
     pub decode: f64,
@@ -43,6 +47,7 @@ pub struct TimingsMs {
 
 /// The answer to one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Answer {
     /// Which model answered.
     pub model: Model,
@@ -54,6 +59,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Refusal {
     /// One plain sentence.
     pub error: String,
@@ -63,6 +69,7 @@ pub struct Refusal {
 
 /// What became of one of several images in a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Item {
     /// It was classified.
@@ -87,6 +94,7 @@ pub enum Item {
 
 /// The answer to several images in one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Answers {
     /// One for each image, in their order.
     pub answers: Vec<Item>,

@@ -138,6 +138,10 @@ fn the_container_answers_like_the_host_and_ends_well() {
         &expected,
     );
 
+    // The page for people is in the image; what describes the interface is not.
+    assert_eq!(container.client.get("/").status, 200);
+    container.client.get("/docs").refusal(404, "not-found");
+
     assert_unprivileged(&container.inspect("{{.State.Pid}}"));
     docker(&["stop", "--time", "20", &container.id]).ok();
     assert_eq!(

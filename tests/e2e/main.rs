@@ -19,6 +19,7 @@ mod http;
 mod instance;
 mod load;
 mod metrics;
+mod openapi;
 mod page;
 mod soak;
 mod traces;

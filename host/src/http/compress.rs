@@ -45,6 +45,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
         .expect("writing to memory cannot fail")
 }
 
+/// What was packed, for clients that take nothing else.
+#[cfg(feature = "docs")]
+pub fn unpack(packed: &[u8]) -> Vec<u8> {
+    let mut unpacker = flate2::write::GzDecoder::new(Vec::new());
+    unpacker
+        .write_all(packed)
+        .and_then(|()| unpacker.finish())
+        .expect("what was packed unpacks, and writing to memory cannot fail")
+}
+
 fn is_worth_it(response: &Response<Body>) -> bool {
     let headers = response.headers();
     let is_text = headers
@@ -56,7 +66,8 @@ fn is_worth_it(response: &Response<Body>) -> bool {
         && response.body().size_hint().lower() >= SHORT
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether a client takes gzip.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let mut encodings = headers
         .get_all(ACCEPT_ENCODING)
         .iter()

@@ -1,8 +1,8 @@
 //! HTTP: routes, bodies, statuses.
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
-//! under limits, `linger` reads on where a refusal came first, `predict`, `v2`, `health` and `page` answer, `compress`
-//! packs answers, `status` alone chooses statuses.
+//! under limits, `linger` reads on where a refusal came first, `predict`, `v2`, `health` and `page` answer, `docs`
+//! describes them, `compress` packs answers, `status` alone chooses statuses.
 
 mod access;
 mod base64;
@@ -10,6 +10,8 @@ mod batch;
 mod body;
 mod compress;
 pub mod connection;
+#[cfg(feature = "docs")]
+mod docs;
 mod health;
 mod linger;
 mod page;
@@ -29,7 +31,7 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::http::{Request, Response, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use body::{Budget, Held};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -135,14 +137,30 @@ impl App {
     }
 }
 
+/// A path, and what answers there.
+type Route = (String, MethodRouter<Arc<App>>);
+
 /// Every route there is.
+fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        ("/".into(), get(page::page)),
+        ("/predict".into(), post(predict::predict)),
+        ("/health".into(), get(health::ready)),
+        ("/metrics".into(), get(metrics)),
+    ];
+    routes.extend(v2::routes());
+    #[cfg(feature = "docs")]
+    routes.extend(docs::routes());
+    routes
+}
+
+/// The routes, with what every request meets on its way to one.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(page::page))
-        .route("/predict", post(predict::predict))
-        .route("/health", get(health::ready))
-        .route("/metrics", get(metrics))
-        .merge(v2::router())
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(&path, methods)
+        })
         .fallback(|uri: Uri| async move { refuse(&uri, Error::NotFound) })
         .method_not_allowed_fallback(
             |uri: Uri| async move { refuse(&uri, Error::MethodNotAllowed) },
@@ -154,6 +172,10 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 /// Everything that was counted, for Prometheus.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/metrics", tag = "service",
+    responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")),
+))]
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, Error> {
     let text = app
         .metrics

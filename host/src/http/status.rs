@@ -91,8 +91,15 @@ pub fn describe(error: &Error) -> (u16, Refusal) {
     (status(error).as_u16(), refusal)
 }
 
-/// A refusal as the Open Inference Protocol has it: the sentence, and nothing else.
+/// A refusal as the Open Inference Protocol has it.
 pub struct Refused(pub Error);
+
+/// The sentence, and nothing else.
+#[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema))]
+pub struct Sentence {
+    error: String,
+}
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
@@ -102,10 +109,6 @@ impl From<Error> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response<Body> {
-        #[derive(Serialize)]
-        struct Sentence {
-            error: String,
-        }
         let sentence = Sentence {
             error: self.0.to_string(),
         };

@@ -3,6 +3,8 @@
 mod upload;
 
 use super::access::Work;
+#[cfg(feature = "docs")]
+use super::docs::openapi::{File, Files, OneOrSeveral};
 use super::{App, batch, status};
 use crate::error::Error;
 use axum::body::Body;
@@ -20,8 +22,16 @@ const TOP_K: u32 = 5;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "docs", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 struct Parameters {
+    /// How many classes are answered, where the model has as many [default: 5]
+    #[cfg_attr(feature = "docs", param(minimum = 1, nullable = false))]
     top_k: Option<u32>,
+    /// Less probable classes are left out [default: 0]
+    #[cfg_attr(
+        feature = "docs",
+        param(minimum = 0.0, maximum = 1.0, nullable = false)
+    )]
     min_probability: Option<f32>,
 }
 
@@ -32,7 +42,23 @@ struct Wanted {
     min_probability: f32,
 }
 
+/// Classifies images.
+///
 /// Answers one image with its answer, and several with one for each: one that is refused does not spoil the others.
+#[cfg_attr(feature = "docs", utoipa::path(
+    post, path = "/predict", tag = "classify", params(Parameters),
+    request_body(content(
+        (Files = "multipart/form-data"),
+        (File = "image/jpeg"),
+        (File = "image/png"),
+        (File = "image/webp"),
+        (File = "image/gif"),
+        (File = "image/bmp"),
+        (File = "application/octet-stream"),
+        (upload::Picture = "application/json"),
+    )),
+    responses((status = 200, description = "The answer to one image, or one for each of several", body = OneOrSeveral)),
+))]
 pub async fn predict(
     State(app): State<Arc<App>>,
     request: Request<Body>,

@@ -109,13 +109,18 @@ async fn files(body: Bytes, boundary: String, limit: usize) -> Result<Vec<Upload
     }))
 }
 
+/// One image in JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema))]
+pub struct Picture<'a> {
+    /// In base64, which may stand in a `data:` URL.
+    #[serde(borrow)]
+    #[cfg_attr(feature = "docs", schema(value_type = String))]
+    image: Cow<'a, str>,
+}
+
 fn in_json(body: &[u8]) -> Result<Vec<Upload>, Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Picture<'a> {
-        #[serde(borrow)]
-        image: Cow<'a, str>,
-    }
     let picture: Picture<'_> = serde_json::from_slice(body).map_err(|error| {
         Error::BadRequest(format!(
             "The JSON is not {{\"{FIELD}\": \"<base64>\"}}: {error}."

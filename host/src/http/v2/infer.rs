@@ -1,6 +1,8 @@
 //! `POST /v2/models/{model}/infer`: tensors or encoded images in, scores or labels out.
 
 use super::super::access::Work;
+#[cfg(feature = "docs")]
+use super::super::docs::openapi::File;
 use super::super::status::Refused;
 use super::super::{App, batch, off_thread};
 use super::Known;
@@ -12,6 +14,22 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request, Response};
 use std::sync::Arc;
 
+/// Runs the model on tensors or encoded images.
+///
+/// Tensors come as JSON or, behind the JSON whose length the header then says, as bytes; and so does the answer, where that
+/// is asked for. A length of 0 stands for no JSON at all, and a body that is one image.
+#[cfg_attr(feature = "docs", utoipa::path(
+    post, path = "/v2/models/{model}/infer", tag = "v2", operation_id = "v2_infer",
+    params(
+        ("model" = String, Path, description = "The model's name"),
+        ("Inference-Header-Content-Length" = Option<u32>, Header, description = "Length of the JSON, where bytes are behind it", nullable = false),
+    ),
+    request_body(content((request::Body = "application/json"), (File = "application/octet-stream"))),
+    responses((status = 200, description = "Scores or labels", content(
+        (response::Answer = "application/json"),
+        (File = "application/octet-stream"),
+    ))),
+))]
 pub async fn infer(
     _: Known,
     State(app): State<Arc<App>>,

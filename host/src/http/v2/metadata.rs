@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// What the service is.
 #[derive(Serialize)]
-struct Server {
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema))]
+pub struct Server {
     name: &'static str,
     version: &'static str,
     extensions: [&'static str; 2],
@@ -19,7 +20,8 @@ struct Server {
 
 /// What the model is.
 #[derive(Serialize)]
-struct Model<'a> {
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = ModelMetadata))]
+pub struct Model<'a> {
     name: &'a str,
     versions: [&'a str; 1],
     platform: &'static str,
@@ -30,6 +32,7 @@ struct Model<'a> {
 
 /// A tensor that the model takes or gives.
 #[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = TensorMetadata))]
 struct Tensor<'a> {
     name: &'a str,
     datatype: &'static str,
@@ -41,6 +44,7 @@ struct Tensor<'a> {
 /// What the protocol has no field for.
 #[derive(Serialize)]
 #[serde(untagged)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema))]
 enum TensorParameters {
     Input {
         also: &'static str,
@@ -53,12 +57,18 @@ enum TensorParameters {
 
 /// What the protocol has no field for.
 #[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema))]
 struct ModelParameters<'a> {
     sha256: &'a str,
     engine: &'a str,
     max_batch: usize,
 }
 
+/// What the service is.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/v2", tag = "v2", operation_id = "v2_server",
+    responses((status = 200, description = "Name, version and extensions", body = Server)),
+))]
 pub async fn server() -> Response<Body> {
     status::ok(&Server {
         name: "pinhole",
@@ -67,20 +77,39 @@ pub async fn server() -> Response<Body> {
     })
 }
 
+/// Alive: whoever reads this is.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/v2/health/live", tag = "v2", operation_id = "v2_live",
+    responses((status = 200, description = "The service lives", body = health::Health)),
+))]
 pub async fn live() -> Response<Body> {
     health::live().await
 }
 
+/// Ready: the self-test has passed, and the service is not draining.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/v2/health/ready", tag = "v2", operation_id = "v2_ready",
+    responses((status = 200, description = "Send requests here", body = health::Health)),
+))]
 pub async fn ready(app: State<Arc<App>>) -> Result<Response<Body>, Refused> {
     Ok(health::ready(app).await?)
 }
 
+/// The same as `Health`, of a model.
+#[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = ModelReady))]
+pub struct Ready<'a> {
+    name: &'a str,
+    ready: bool,
+}
+
+/// Ready: as the service is, since the model is part of it.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/v2/models/{model}/ready", tag = "v2", operation_id = "v2_model_ready",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "Send requests here", body = Ready)),
+))]
 pub async fn model_ready(_: Known, State(app): State<Arc<App>>) -> Result<Response<Body>, Refused> {
-    #[derive(Serialize)]
-    struct Ready<'a> {
-        name: &'a str,
-        ready: bool,
-    }
     health::ready(State(app.clone())).await?;
     Ok(status::ok(&Ready {
         name: &app.workers().model().name,
@@ -88,6 +117,12 @@ pub async fn model_ready(_: Known, State(app): State<Arc<App>>) -> Result<Respon
     }))
 }
 
+/// What the model is: its input, its output, the file it was made of.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/v2/models/{model}", tag = "v2", operation_id = "v2_model",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "Tensors and parameters", body = Model)),
+))]
 pub async fn model(_: Known, State(app): State<Arc<App>>) -> Response<Body> {
     let model = app.workers().model();
     let mut shape: Vec<i64> = model.input.shape.iter().copied().map(i64::from).collect();

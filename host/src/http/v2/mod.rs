@@ -4,17 +4,16 @@
 //! forms that tensors come in. Refusals have the protocol's own shape, which `status::Refused` is.
 
 mod binary;
-mod infer;
-mod metadata;
+pub mod infer;
+pub mod metadata;
 mod request;
 mod response;
 mod values;
 
-use super::App;
 use super::status::Refused;
+use super::{App, Route};
 use crate::bindings::exports::pinhole::vision::classify::{ElementType, ModelInfo};
 use crate::error::Error;
-use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::{get, post};
@@ -24,21 +23,26 @@ use std::sync::Arc;
 /// The one output. The contract with the guest has no name for it.
 const OUTPUT: &str = "scores";
 
+/// A model's own path.
+pub const MODEL: &str = "/v2/models/{model}";
+/// The same, with the version that the client counts on.
+pub const VERSION: &str = "/v2/models/{model}/versions/{version}";
+
 /// The protocol's routes. Each model route exists with and without a version.
-pub fn router() -> Router<Arc<App>> {
-    const MODEL: &str = "/v2/models/{model}";
-    const VERSION: &str = "/v2/models/{model}/versions/{version}";
-    let mut router = Router::new()
-        .route("/v2", get(metadata::server))
-        .route("/v2/health/live", get(metadata::live))
-        .route("/v2/health/ready", get(metadata::ready));
+pub fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        ("/v2".into(), get(metadata::server)),
+        ("/v2/health/live".into(), get(metadata::live)),
+        ("/v2/health/ready".into(), get(metadata::ready)),
+    ];
     for model in [MODEL, VERSION] {
-        router = router
-            .route(model, get(metadata::model))
-            .route(&format!("{model}/ready"), get(metadata::model_ready))
-            .route(&format!("{model}/infer"), post(infer::infer));
+        routes.extend([
+            (model.into(), get(metadata::model)),
+            (format!("{model}/ready"), get(metadata::model_ready)),
+            (format!("{model}/infer"), post(infer::infer)),
+        ]);
     }
-    router
+    routes
 }
 
 /// Whether a path is the protocol's, so that refusals there look as it says.
@@ -47,7 +51,7 @@ pub fn owns(path: &str) -> bool {
 }
 
 /// The path names the model and version that are here.
-struct Known;
+pub struct Known;
 
 #[derive(Deserialize)]
 struct Names {

@@ -39,30 +39,47 @@ pub enum Wanted {
     Labels(u32),
 }
 
+/// The JSON of a request.
 #[derive(Deserialize)]
-struct Body<'a> {
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = InferenceRequest))]
+pub struct Body<'a> {
+    /// Given back in the answer.
     id: Option<String>,
     #[serde(default)]
     parameters: Parameters,
+    /// The model's one input.
     #[serde(borrow)]
+    #[cfg_attr(feature = "docs", schema(min_items = 1, max_items = 1))]
     inputs: Vec<Tensor<'a>>,
+    /// The model's one output, to say how it is wanted.
     #[serde(default)]
+    #[cfg_attr(feature = "docs", schema(max_items = 1))]
     outputs: Vec<Output>,
 }
 
+/// A tensor, or encoded images.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = InputTensor))]
 struct Tensor<'a> {
+    /// As the model's metadata names it.
     name: String,
+    /// The model's own with the number of tensors before it, or `[n]` for images.
     shape: Vec<u64>,
+    /// The model's own, or `BYTES` for images.
     datatype: String,
     #[serde(default)]
     parameters: Parameters,
+    /// Numbers, flat or nested; or images in base64, each alone or as `{"b64": "..."}`. Missing where they are binary.
     #[serde(borrow)]
+    #[cfg_attr(feature = "docs", schema(value_type = Option<Vec<serde_json::Value>>, nullable = false))]
     data: Option<&'a RawValue>,
 }
 
+/// How an output is wanted.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = WantedOutput))]
 struct Output {
+    /// `scores`.
     name: String,
     #[serde(default)]
     parameters: Parameters,
@@ -70,11 +87,17 @@ struct Output {
 
 /// Those parameters that mean something here. Others are for other servers.
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = RequestParameters))]
 struct Parameters {
+    /// Of an input: its length behind the JSON, in bytes.
     binary_data_size: Option<u64>,
+    /// Of a request: the answer's tensor is wanted as bytes behind the JSON.
     binary_data_output: Option<bool>,
+    /// Of an output: the same, for this one.
     binary_data: Option<bool>,
+    /// Of an output: the best so many classes are wanted, as `score:class:label`.
     classification: Option<u32>,
+    #[cfg_attr(feature = "docs", schema(ignore))]
     shared_memory_region: Option<IgnoredAny>,
 }
 

@@ -23,7 +23,8 @@ pub enum Content {
 
 /// What is answered.
 #[derive(Serialize)]
-struct Answer<'a> {
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = InferenceAnswer))]
+pub struct Answer<'a> {
     model_name: &'a str,
     model_version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +32,9 @@ struct Answer<'a> {
     outputs: [Output<'a>; 1],
 }
 
+/// The model's one output.
 #[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = OutputTensor))]
 struct Output<'a> {
     name: &'static str,
     datatype: &'static str,
@@ -41,7 +44,9 @@ struct Output<'a> {
     data: Option<&'a Data>,
 }
 
+/// What the protocol has no field for.
 #[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = AnswerParameters))]
 struct Parameters {
     content: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +55,7 @@ struct Parameters {
 
 #[derive(Serialize)]
 #[serde(untagged)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = OutputData))]
 enum Data {
     Numbers(Vec<f32>),
     Texts(Vec<String>),
