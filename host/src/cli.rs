@@ -30,6 +30,9 @@ pub enum Command {
     Bake(BakeArgs),
     /// Exit with 0 when the service on this machine is ready: for container health checks.
     Healthcheck(HealthcheckArgs),
+    /// Print what makes a shell complete this command line.
+    #[cfg(feature = "completions")]
+    Completions(CompletionsArgs),
 }
 
 /// Where the component is, and what one call may use.
@@ -91,7 +94,7 @@ pub struct LogArgs {
 /// `pinhole classify`.
 #[derive(Args, Debug)]
 pub struct ClassifyArgs {
-    /// JPEG, PNG, WebP, GIF or BMP files; `-` reads standard input
+    /// JPEG, PNG, WebP, GIF or BMP files, or folders of them; `-` reads standard input
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
 
@@ -99,13 +102,44 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: u32,
 
-    /// Print a line of JSON for each image
+    /// How answers are printed
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        conflicts_with = "json"
+    )]
+    format: Format,
+
+    /// The same as --format json
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+
+    /// Images that are classified at the same time [default: the cores of this machine]
+    #[arg(long, env = "PINHOLE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: Option<u32>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented where it is defined")]
     pub sandbox: SandboxArgs,
+}
+
+impl ClassifyArgs {
+    /// How answers are printed.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A name and a line a class, for people.
+    Text,
+    /// A line of JSON an image.
+    Json,
+    /// A table with a row a class, or a refusal.
+    Csv,
 }
 
 /// `pinhole serve`.
@@ -246,6 +280,17 @@ pub struct HealthcheckArgs {
     /// How long to wait for the answer, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     pub timeout_ms: u64,
+}
+
+/// `pinhole completions`.
+#[cfg(feature = "completions")]
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Bash reads it by `source <(pinhole completions bash)`, Zsh from a file `_pinhole` on its fpath."
+)]
+pub struct CompletionsArgs {
+    /// The shell to print it for
+    pub shell: clap_complete::Shell,
 }
 
 /// `pinhole bake`.

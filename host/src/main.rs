@@ -1,6 +1,6 @@
-//! Pinhole's host: reads the command line, and does one of four things.
+//! Pinhole's host: reads the command line, and does what it says.
 //!
-//! Exit codes: 0 fine, 1 an image failed, 2 usage, 3 cannot start.
+//! Exit codes: 0 fine, 1 an image failed, 2 usage, 3 cannot start, 130 interrupted.
 
 #[cfg(feature = "bake")]
 mod bake;
@@ -32,10 +32,25 @@ fn main() -> ExitCode {
         #[cfg(feature = "bake")]
         Command::Bake(args) => bake::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        #[cfg(feature = "completions")]
+        Command::Completions(args) => completions(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{}", sentence(&error));
         ExitCode::from(CANNOT_START)
+    })
+}
+
+/// Written to memory first: a reader that goes away early, as `head` does, is no reason to panic.
+#[cfg(feature = "completions")]
+fn completions(args: &cli::CompletionsArgs) -> anyhow::Result<ExitCode> {
+    use clap::CommandFactory;
+    use std::io::Write;
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "pinhole", &mut script);
+    Ok(match std::io::stdout().write_all(&script) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     })
 }
 

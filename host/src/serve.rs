@@ -6,7 +6,7 @@ use crate::engine::artifact::beside_the_program;
 use crate::engine::sandbox::{Limits, Sandbox};
 use crate::http::{self, App, connection};
 use crate::log;
-use crate::workers::{Admission, Workers};
+use crate::workers::{Admission, Workers, cores};
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -154,8 +154,7 @@ impl Settings {
             Some(path) => path,
             None => beside_the_program()?,
         };
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let workers = args.workers.unwrap_or(cores.min(1024));
+        let workers = args.workers.unwrap_or_else(cores);
         let milliseconds = Duration::from_millis;
         Ok(Self {
             listen: args.listen.unwrap_or_else(|| {

@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
 
 /// A worker's stack, in bytes: what WebAssembly may use of it, and room for the host below.
-const STACK_BYTES: usize = crate::engine::config::WASM_STACK_BYTES + (3 << 20);
+pub const STACK_BYTES: usize = crate::engine::config::WASM_STACK_BYTES + (3 << 20);
+
+/// How many can work at the same time on this machine.
+pub fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024) as u32)
+}
 
 /// How requests are admitted.
 #[derive(Clone, Copy, Debug)]

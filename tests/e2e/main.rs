@@ -13,6 +13,7 @@ mod common;
 mod container;
 mod corpora;
 mod deploy;
+mod folders;
 mod golden;
 mod hostile;
 mod http;
