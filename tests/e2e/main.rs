@@ -22,6 +22,7 @@ mod load;
 mod metrics;
 mod openapi;
 mod page;
+mod readme;
 mod soak;
 mod traces;
 mod uploads;
