@@ -62,6 +62,18 @@ const COMMANDS: &[(&str, Tried)] = &[
         ),
     ),
     (
+        "kubectl apply -k deploy/kubernetes/overlays/local",
+        Elsewhere("there is no cluster; deploy/ checks what it would apply"),
+    ),
+    (
+        "cargo xtask http",
+        Elsewhere("`cargo xtask test` composes the component"),
+    ),
+    (
+        "wasmtime serve -S cli --addr 127.0.0.1:8000 dist/guest-http.wasm",
+        Elsewhere("wasi_http.rs runs it, on a port that is free"),
+    ),
+    (
         "cargo xtask fetch-model mobilenetv2-12",
         Elsewhere("xtask/models/tests fetch from a server of their own"),
     ),
