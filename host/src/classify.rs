@@ -4,6 +4,7 @@ use crate::cli::ClassifyArgs;
 use crate::engine::artifact::beside_the_program;
 use crate::engine::sandbox::{Limits, Sandbox};
 use crate::error::Error;
+use crate::nn::Choice;
 use anyhow::Result;
 use pinhole_report::{Answer, Outcome, Refusal, TimingsMs};
 use std::io::{Read, Write};
@@ -18,7 +19,8 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
         Some(path) => path.clone(),
         None => beside_the_program()?,
     };
-    let sandbox = Sandbox::load(&component, 1, Limits::new(&args.sandbox))?;
+    let choice = Choice::new(&args.sandbox)?;
+    let sandbox = Sandbox::load(&component, 1, Limits::new(&args.sandbox), &choice)?;
     let mut failed = false;
     for path in &args.images {
         let name = path.to_string_lossy();

@@ -5,9 +5,12 @@ use anyhow::{Result, anyhow};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+/// What others log of every mistake of a guest's, in the guest's words and as often as it makes it. We say it once a request.
+const QUIET: &str = "wasmtime_wasi_nn=off";
+
 /// Starts logging.
 pub fn start(args: &LogArgs) -> Result<()> {
-    let filter = EnvFilter::try_new(&args.log_level).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", args.log_level)).map_err(|error| {
         anyhow!(
             "The log level `{}` is not understood: {error}.",
             args.log_level

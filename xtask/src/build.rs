@@ -12,7 +12,9 @@ const GUEST_TARGET: &str = "wasm32-wasip2";
 pub fn build(workspace: &Workspace) -> Result<()> {
     add_target(workspace)?;
     guest(workspace, "guest-tract.wasm", &[])?;
-    guest(workspace, "guest-kernels.wasm", &["--no-default-features"])?;
+    let only = |engine| ["--no-default-features", "--features", engine];
+    guest(workspace, "guest-kernels.wasm", &only("kernels"))?;
+    guest(workspace, "guest-nn.wasm", &only("nn"))?;
     let host = host(workspace, &[])?;
     install(&host, &workspace.dist("pinhole"))?;
     bake(workspace)
@@ -42,25 +44,32 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
     Ok(workspace.target.join("release").join(name))
 }
 
-/// Builds the guest that the host is tested against, into `dist/tests/`.
+/// Builds the guests that the host is tested against, into `dist/tests/`: with and without models of the host's to ask.
 pub fn hostile(workspace: &Workspace) -> Result<()> {
-    say("building the hostile guest");
-    run(&mut workspace.cargo(&[
-        "build",
-        "--locked",
-        "--package",
-        "pinhole-hostile",
-        "--target",
-        GUEST_TARGET,
-        "--profile",
-        "guest",
-    ]))?;
-    let built = workspace
-        .target
-        .join(GUEST_TARGET)
-        .join("guest")
-        .join("pinhole_hostile.wasm");
-    install(&built, &workspace.dist("tests/hostile.wasm"))
+    say("building the hostile guests");
+    for (name, options) in [
+        ("hostile.wasm", &[][..]),
+        ("hostile-nn.wasm", &["--features", "nn"]),
+    ] {
+        let command = [
+            "build",
+            "--locked",
+            "--package",
+            "pinhole-hostile",
+            "--target",
+            GUEST_TARGET,
+            "--profile",
+            "guest",
+        ];
+        run(workspace.cargo(&command).args(options))?;
+        let built = workspace
+            .target
+            .join(GUEST_TARGET)
+            .join("guest")
+            .join("pinhole_hostile.wasm");
+        install(&built, &workspace.dist("tests").join(name))?;
+    }
+    Ok(())
 }
 
 /// Copies a finished file, unless the same is there already. A running program keeps the file that it was started from.
@@ -77,7 +86,7 @@ pub fn install(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))
 }
 
-/// Builds one of the two bare guests: they differ in features, and cargo leaves both in the same place.
+/// Builds one of the bare guests: they differ in features, and cargo leaves all of them in the same place.
 fn guest(workspace: &Workspace, name: &str, options: &[&str]) -> Result<()> {
     say(&format!("building {name}"));
     run(workspace
