@@ -18,6 +18,7 @@ mod http;
 mod instance;
 mod load;
 mod metrics;
+mod nn;
 mod soak;
 mod uploads;
 mod v2;
