@@ -87,6 +87,9 @@ pub enum Engine {
     /// The host, natively, with tract.
     #[cfg(feature = "nn-tract")]
     Tract,
+    /// The host, natively, with ONNX Runtime's library, which ORT_DYLIB_PATH names.
+    #[cfg(feature = "nn-onnxruntime")]
+    Onnxruntime,
 }
 
 /// A model for the host to run.

@@ -44,6 +44,25 @@ pub fn host(workspace: &Workspace, options: &[&str]) -> Result<PathBuf> {
     Ok(workspace.target.join("release").join(name))
 }
 
+/// Builds a host that has ONNX Runtime as an engine, for tests, into `dist/tests/`. It is linked dynamically: it must load that
+/// library.
+pub fn host_with_onnx_runtime(workspace: &Workspace) -> Result<()> {
+    say("building the host with ONNX Runtime");
+    run(&mut workspace.cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "pinhole-host",
+        "--release",
+        "--features",
+        "nn-onnxruntime",
+    ]))?;
+    install(
+        &workspace.target.join("release/pinhole"),
+        &workspace.dist("tests/pinhole-onnxruntime"),
+    )
+}
+
 /// Builds the guests that the host is tested against, into `dist/tests/`: with and without models of the host's to ask.
 pub fn hostile(workspace: &Workspace) -> Result<()> {
     say("building the hostile guests");

@@ -16,6 +16,9 @@ pub enum Kind {
     /// tract, built in.
     #[cfg(feature = "nn-tract")]
     Tract,
+    /// ONNX Runtime, a library.
+    #[cfg(feature = "nn-onnxruntime")]
+    OnnxRuntime,
 }
 
 impl Kind {
@@ -24,6 +27,8 @@ impl Kind {
         match self {
             #[cfg(feature = "nn-tract")]
             Self::Tract => "host-tract",
+            #[cfg(feature = "nn-onnxruntime")]
+            Self::OnnxRuntime => "host-onnxruntime",
         }
     }
 }
@@ -47,6 +52,8 @@ impl Choice {
             ),
             #[cfg(feature = "nn-tract")]
             Engine::Tract => Kind::Tract,
+            #[cfg(feature = "nn-onnxruntime")]
+            Engine::Onnxruntime => Kind::OnnxRuntime,
         };
         if args.models.is_empty() {
             bail!(
@@ -113,6 +120,8 @@ fn load(kind: Kind, named: &NamedModel, own: &ModelInfo) -> Result<(String, Arc<
     let model = catch_unwind(|| match kind {
         #[cfg(feature = "nn-tract")]
         Kind::Tract => super::tract::load(&file, shape),
+        #[cfg(feature = "nn-onnxruntime")]
+        Kind::OnnxRuntime => super::onnxruntime::load(&file, shape),
     })
     .unwrap_or_else(|_| Err("the engine panicked".into()))
     .map_err(|why| anyhow!("The model {path} cannot be made ready: {why}."))?;

@@ -2,10 +2,12 @@
 //! `wasi:nn`. What reaches an engine is a tensor that was checked, and nothing else.
 //!
 //! `choice` is what the operator asked for, `session` what one instance sees of it, `model` a loaded model, `slot` what each of
-//! its inputs takes, and `tract` an engine.
+//! its inputs takes, `tract` and `onnxruntime` are engines.
 
 mod choice;
 mod model;
+#[cfg(feature = "nn-onnxruntime")]
+mod onnxruntime;
 mod session;
 mod slot;
 #[cfg(feature = "nn-tract")]
