@@ -34,6 +34,9 @@ Commands:
                            signals, slow clients; asserts what `test` only prints [default: 60 s of each]
   image [--tag NAME]       Build the scratch image [default name: pinhole]
         [--files]          Only write what goes into it to dist/image/, without Docker
+        [--nn]             The image whose host runs the model [default name: pinhole-nn; files in dist/image-nn/]
+        [--model FILE --labels FILE]
+                           With --nn: another model than the default one
   bench [OPTIONS]          Build everything, then measure it beside FastAPI + ONNX Runtime: `cargo xtask bench --help`
   fetch-model [NAME]       Download an ImageNet model and check its SHA-256; without a name, list what there is
   accuracy [OPTIONS]       Build what is missing, then tell how often the component is right on CIFAR-10's test images
