@@ -11,6 +11,7 @@ use pinhole_guest::infer::ElementType;
 use pinhole_guest::load::ModelConfig;
 use pinhole_guest::model::{Classification, Model};
 use pinhole_guest::preprocess::{Colour, Interpolation, Layout};
+#[cfg(feature = "tract")]
 use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -52,13 +53,7 @@ impl setup::Guest for Component {
             );
         }
         zero_freed_memory(true);
-        let loaded = if compiled::is_compiled(&file) {
-            // It lies between the file and the room beside it, and everything in it is in the file as well.
-            drop(config);
-            compiled::load(file)
-        } else {
-            from_onnx(file, config, |_| {})
-        };
+        let loaded = load(file, config);
         zero_freed_memory(false);
         let model = loaded?;
         MODEL.get_or_init(|| model);
@@ -66,22 +61,53 @@ impl setup::Guest for Component {
     }
 
     fn compile(file: Vec<u8>, config: setup::Config) -> Result<Option<Vec<u8>>, String> {
-        compiled::compile(from_onnx(file, config, |stage| {
-            // Nobody may be listening.
-            let _ = writeln!(std::io::stdout(), "{stage}");
-        })?)
+        compile(&file, config)
     }
 }
 
+fn load(file: Vec<u8>, config: setup::Config) -> Result<Model, String> {
+    #[cfg(feature = "nn")]
+    if compiled::is_on_host(&file) {
+        return compiled::load_on_host(&file, crate::nn::ask);
+    }
+    #[cfg(feature = "kernels")]
+    if compiled::is_compiled(&file) {
+        // It lies between the file and the room beside it, and everything in it is in the file as well.
+        drop(config);
+        return compiled::load(file);
+    }
+    from_onnx(&file, config)
+}
+
 #[cfg(not(feature = "tract"))]
-fn from_onnx(file: Vec<u8>, _config: setup::Config, _ended: fn(&str)) -> Result<Model, String> {
-    // Says that only compiled models can be loaded.
-    compiled::load(file)
+const COMPILED_ONLY: &str =
+    "This guest takes only compiled models: ONNX files go through the guest with tract.";
+
+#[cfg(not(feature = "tract"))]
+fn from_onnx(_file: &[u8], _config: setup::Config) -> Result<Model, String> {
+    Err(COMPILED_ONLY.into())
+}
+
+#[cfg(not(feature = "tract"))]
+fn compile(_file: &[u8], _config: setup::Config) -> Result<Option<Vec<u8>>, String> {
+    Err(COMPILED_ONLY.into())
 }
 
 #[cfg(feature = "tract")]
-fn from_onnx(file: Vec<u8>, config: setup::Config, ended: fn(&str)) -> Result<Model, String> {
-    pinhole_guest::load::load(&file, config.into(), ended)
+fn from_onnx(file: &[u8], config: setup::Config) -> Result<Model, String> {
+    pinhole_guest::load::load(file, config.into(), |_| {})
+}
+
+#[cfg(feature = "tract")]
+fn compile(file: &[u8], config: setup::Config) -> Result<Option<Vec<u8>>, String> {
+    let ended = |stage: &str| {
+        // Nobody may be listening.
+        let _ = writeln!(std::io::stdout(), "{stage}");
+    };
+    if config.engine == setup::Engine::Host {
+        return pinhole_guest::load::for_host(file, config.into(), ended).map(Some);
+    }
+    compiled::compile(pinhole_guest::load::load(file, config.into(), ended)?)
 }
 
 impl From<ClassifyError> for wit::ClassifyError {

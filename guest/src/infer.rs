@@ -1,14 +1,20 @@
 //! The input tensor to scores.
 //!
-//! A model runs on our own kernels where its graph is of the kind they are made for, and on tract otherwise.
+//! A model runs on our own kernels where its graph is of the kind they are made for, and on tract otherwise; or the host
+//! runs it.
 
 use crate::error::ClassifyError;
+#[cfg(feature = "nn")]
+use crate::on_host::OnHost;
 use crate::preprocess::Layout;
+#[cfg(feature = "kernels")]
 use crate::rank::softmax;
 #[cfg(feature = "tract")]
 use crate::tract::Plan;
+#[cfg(feature = "kernels")]
 use pinhole_kernels::{Arena, Network as Kernels};
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "kernels")]
 use std::sync::{Mutex, PoisonError};
 
 /// Type of the elements of the model's own input.
@@ -54,10 +60,14 @@ pub struct Network {
 enum Engine {
     #[cfg(feature = "tract")]
     Tract(Plan),
+    #[cfg(feature = "kernels")]
     Kernels(Box<Own>),
+    #[cfg(feature = "nn")]
+    Host(OnHost),
 }
 
 /// Our kernels, which take pixels channels last.
+#[cfg(feature = "kernels")]
 struct Own {
     network: Kernels,
     /// Working memory. The sandbox has one thread: the lock is never contended.
@@ -76,7 +86,18 @@ impl Network {
         }
     }
 
+    /// A model that the host runs.
+    #[cfg(feature = "nn")]
+    pub fn on_host(input: Input, classes: usize, model: OnHost) -> Self {
+        Self {
+            input,
+            classes,
+            engine: Engine::Host(model),
+        }
+    }
+
     /// A model that runs on our kernels, with a softmax over its scores if it ends in one.
+    #[cfg(feature = "kernels")]
     pub fn on_kernels(input: Input, network: Kernels, softmax: bool) -> Self {
         let arena = Mutex::new(network.arena());
         let classes = network.output_len();
@@ -91,11 +112,14 @@ impl Network {
         }
     }
 
-    /// The kernels' network, and whether a softmax follows it; none where tract runs the model.
+    /// The kernels' network, and whether a softmax follows it; none where something else runs the model.
+    #[cfg(feature = "kernels")]
     pub fn kernels(&self) -> Option<(&Kernels, bool)> {
         match &self.engine {
             #[cfg(feature = "tract")]
             Engine::Tract(_) => None,
+            #[cfg(feature = "nn")]
+            Engine::Host(_) => None,
             Engine::Kernels(own) => Some((&own.network, own.softmax)),
         }
     }
@@ -105,6 +129,9 @@ impl Network {
         match self.engine {
             #[cfg(feature = "tract")]
             Engine::Tract(_) => self.input.layout,
+            #[cfg(feature = "nn")]
+            Engine::Host(_) => self.input.layout,
+            #[cfg(feature = "kernels")]
             Engine::Kernels(_) => Layout::Nhwc,
         }
     }
@@ -114,6 +141,10 @@ impl Network {
         match &self.engine {
             #[cfg(feature = "tract")]
             Engine::Tract(_) => "tract".into(),
+            // The host knows which engine it has, and says so in its own descriptions.
+            #[cfg(feature = "nn")]
+            Engine::Host(_) => "wasi-nn".into(),
+            #[cfg(feature = "kernels")]
             Engine::Kernels(own) => format!("kernels-{:?}", own.network.precision()).to_lowercase(),
         }
     }
@@ -143,6 +174,9 @@ impl Network {
         match &self.engine {
             #[cfg(feature = "tract")]
             Engine::Tract(plan) => plan.run(tensor),
+            #[cfg(feature = "nn")]
+            Engine::Host(model) => model.run(&self.input, self.classes, tensor),
+            #[cfg(feature = "kernels")]
             Engine::Kernels(own) => {
                 let mut scores = vec![0.0; self.classes];
                 let mut arena = own.arena.lock().unwrap_or_else(PoisonError::into_inner);

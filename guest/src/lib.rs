@@ -4,7 +4,8 @@
 //! the binary: `bindings`, `component` and `cli`.
 //!
 //! Models come as ONNX files, which `load` makes ready (`onnx` checks them, `tract` runs them, `recognise` finds the layers
-//! that our own kernels run instead), or in the form that `compiled` writes and reads. `alloc` keeps snapshots small.
+//! that our own kernels run instead), or in the form that `compiled` writes and reads. `on_host` is for models that the host
+//! runs. `alloc` keeps snapshots small.
 
 pub mod alloc;
 pub mod compiled;
@@ -15,6 +16,8 @@ mod jpeg;
 #[cfg(feature = "tract")]
 pub mod load;
 pub mod model;
+#[cfg(feature = "nn")]
+pub mod on_host;
 #[cfg(feature = "tract")]
 mod onnx;
 pub mod preprocess;
@@ -24,4 +27,8 @@ mod recognise;
 #[cfg(feature = "tract")]
 mod tract;
 
+#[cfg(feature = "kernels")]
 pub use pinhole_kernels::Precision;
+
+#[cfg(not(any(feature = "kernels", feature = "nn")))]
+compile_error!("a guest runs models by the feature `tract`, `kernels` or `nn`");

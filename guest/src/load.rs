@@ -3,12 +3,13 @@
 //! tract reads every model and judges what was recognised for our own kernels: the two must agree on the same input
 //! before ours are believed.
 
+use crate::compiled::{self, Compiled, Outline};
 use crate::infer::{ElementType, Input, Network};
 use crate::model::Model;
 use crate::onnx;
 use crate::preprocess::{Colour, Interpolation, Layout, Preprocessing};
 use crate::recognise::{Recognised, recognise};
-use crate::tract::Plan;
+use crate::tract::{Plan, classes_of};
 use pinhole_kernels::Precision;
 use sha2::{Digest, Sha256};
 use tract_onnx::Onnx;
@@ -60,26 +61,60 @@ pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, 
         .probabilities
         .unwrap_or(described.ends_in_probabilities);
     let network = network(&onnx, described, input, config.precision, ended)?;
-    if network.classes != config.labels.len() {
-        return Err(format!(
-            "The model has {} classes, but there are {} labels: there must be exactly one label a class.",
-            network.classes,
-            config.labels.len()
-        ));
-    }
+    one_label_a_class(network.classes, &config.labels)?;
     Ok(Model {
         name: config.name,
         version: config.version,
-        sha256: Sha256::digest(file)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        sha256: sha256(file),
         labels: config.labels,
         preprocessing,
         scores_are_probabilities,
         max_pixels: config.max_pixels,
         network,
     })
+}
+
+/// Parses and checks an ONNX file that the host will run, and writes down in `compiled`'s form what a guest must know of it.
+/// The error is one plain sentence.
+pub fn for_host(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Vec<u8>, String> {
+    let onnx = onnx::framework();
+    let described = onnx::describe(&onnx, file)?;
+    ended("parse");
+    let (preprocessing, input) = settle(&described, &config)?;
+    let scores_are_probabilities = config
+        .probabilities
+        .unwrap_or(described.ends_in_probabilities);
+    let output = described.output.clone();
+    one_label_a_class(classes_of(&onnx, described, input.shape)?, &config.labels)?;
+    compiled::on_host(&Compiled {
+        name: config.name,
+        version: config.version,
+        sha256: sha256(file),
+        labels: config.labels,
+        preprocessing,
+        scores_are_probabilities,
+        max_pixels: config.max_pixels,
+        input,
+        softmax: false,
+        network: Outline { output },
+    })
+}
+
+fn one_label_a_class(classes: usize, labels: &[String]) -> Result<(), String> {
+    if classes == labels.len() {
+        return Ok(());
+    }
+    Err(format!(
+        "The model has {classes} classes, but there are {} labels: there must be exactly one label a class.",
+        labels.len()
+    ))
+}
+
+fn sha256(file: &[u8]) -> String {
+    Sha256::digest(file)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn network(

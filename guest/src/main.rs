@@ -6,6 +6,8 @@ mod bindings;
 mod cli;
 #[cfg(target_family = "wasm")]
 mod component;
+#[cfg(all(target_family = "wasm", feature = "nn"))]
+mod nn;
 
 #[cfg(target_family = "wasm")]
 #[global_allocator]

@@ -13,6 +13,8 @@ pub struct Described {
     pub proto: pb::ModelProto,
     /// The input's name.
     pub input: String,
+    /// The output's name.
+    pub output: String,
     /// Type of the input's elements.
     pub element_type: DatumType,
     /// The four dimensions; none where the file leaves one open.
@@ -95,10 +97,11 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
         .find(|node| node.output.contains(&output.name));
     let ends_in_probabilities =
         last.is_some_and(|node| matches!(node.op_type.as_str(), "Softmax" | "Sigmoid"));
-    let input = input.name.clone();
+    let (input, output) = (input.name.clone(), output.name.clone());
     Ok(Described {
         proto,
         input,
+        output,
         element_type,
         dims,
         ends_in_probabilities,

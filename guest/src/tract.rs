@@ -17,17 +17,12 @@ impl Plan {
     /// sentence.
     pub fn new(onnx: &Onnx, model: Described, shape: [usize; 4]) -> Result<(Self, usize), String> {
         let element_type = model.element_type;
-        let failed = |error: TractError| sentence("The model cannot be made ready", &error);
-        let mut graph = model.into_graph(onnx)?;
-        graph
-            .set_input_fact(0, InferenceFact::dt_shape(element_type, shape))
-            .map_err(failed)?;
-        let typed = graph.into_typed().map_err(failed)?;
+        let typed = typed(onnx, model, shape)?;
         let classes = classes(&typed)?;
         let plan = typed
             .into_optimized()
             .and_then(|model| model.into_runnable())
-            .map_err(failed)?;
+            .map_err(|error| not_ready(&error))?;
         Ok((
             Self {
                 plan,
@@ -53,6 +48,24 @@ impl Plan {
         let scores = outputs[0].cast_to::<f32>()?;
         Ok(scores.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
     }
+}
+
+/// How many classes a model has, when it gets one image of the given shape. The error is one plain sentence.
+pub fn classes_of(onnx: &Onnx, model: Described, shape: [usize; 4]) -> Result<usize, String> {
+    classes(&typed(onnx, model, shape)?)
+}
+
+fn typed(onnx: &Onnx, model: Described, shape: [usize; 4]) -> Result<TypedModel, String> {
+    let fact = InferenceFact::dt_shape(model.element_type, shape);
+    let mut graph = model.into_graph(onnx)?;
+    graph
+        .set_input_fact(0, fact)
+        .and_then(|()| graph.into_typed())
+        .map_err(|error| not_ready(&error))
+}
+
+fn not_ready(error: &TractError) -> String {
+    sentence("The model cannot be made ready", error)
 }
 
 /// How many classes the output has a score for: all its dimensions but one must be 1.

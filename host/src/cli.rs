@@ -49,6 +49,29 @@ pub struct SandboxArgs {
     )]
     pub component: Option<PathBuf>,
 
+    /// Who runs the model; all but `guest` are for components that were baked with `--engine nn`
+    #[cfg(feature = "nn")]
+    #[arg(
+        long,
+        env = "PINHOLE_ENGINE",
+        value_name = "ENGINE",
+        default_value = "guest",
+        help_heading = "Sandbox"
+    )]
+    pub engine: Engine,
+
+    /// The ONNX file that the component was baked for, where the host runs it; with NAME= any file, under a name that guests
+    /// may ask for
+    #[cfg(feature = "nn")]
+    #[arg(
+        long = "model",
+        env = "PINHOLE_MODEL",
+        value_name = "[NAME=]FILE",
+        help_heading = "Sandbox",
+        hide_env_values = true
+    )]
+    pub models: Vec<NamedModel>,
+
     /// Memory that one sandbox may use, in MiB
     #[arg(long, env = "PINHOLE_MEMORY_MIB", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Sandbox")]
     pub memory_mib: u32,
@@ -56,6 +79,48 @@ pub struct SandboxArgs {
     /// How long one classification may run, in milliseconds
     #[arg(long, env = "PINHOLE_DEADLINE_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(10..=3_600_000), help_heading = "Sandbox")]
     pub deadline_ms: u64,
+}
+
+/// Who runs the model.
+#[cfg(feature = "nn")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// The guest, in its sandbox.
+    Guest,
+    /// The host, natively, with tract.
+    #[cfg(feature = "nn-tract")]
+    Tract,
+    /// The host, natively, with ONNX Runtime's library, which ORT_DYLIB_PATH names.
+    #[cfg(feature = "nn-onnxruntime")]
+    Onnxruntime,
+}
+
+/// A model for the host to run.
+#[cfg(feature = "nn")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedModel {
+    /// What guests ask for; none for the component's own.
+    pub name: Option<String>,
+    /// The ONNX file.
+    pub file: PathBuf,
+}
+
+#[cfg(feature = "nn")]
+impl std::str::FromStr for NamedModel {
+    type Err = std::convert::Infallible;
+
+    /// `NAME=FILE`, or a file alone.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, file) = match text.split_once('=') {
+            // A path may well have the sign in it.
+            Some((name, file)) if !name.is_empty() && !name.contains('/') => (Some(name), file),
+            _ => (None, text),
+        };
+        Ok(Self {
+            name: name.map(str::to_string),
+            file: file.into(),
+        })
+    }
 }
 
 /// How the log looks.
@@ -318,6 +383,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "VERSION")]
     pub model_version: Option<String>,
 
+    /// Who is to run the model
+    #[arg(long, value_name = "ENGINE", default_value = "guest")]
+    pub engine: BakedEngine,
+
     /// How the arithmetic is done, where Pinhole's own kernels can run the model
     #[arg(long, value_name = "PRECISION", default_value = "int8")]
     pub precision: Precision,
@@ -326,7 +395,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "FOLDER")]
     pub check: Option<PathBuf>,
 
-    /// The folder of the bare guests, guest-tract.wasm and guest-kernels.wasm [default: this program's folder]
+    /// The folder of the bare guests, guest-tract.wasm, guest-kernels.wasm and guest-nn.wasm [default: this program's folder]
     #[arg(long, env = "PINHOLE_GUESTS", value_name = "FOLDER")]
     pub guests: Option<PathBuf>,
 
@@ -337,6 +406,16 @@ pub struct BakeArgs {
     /// Write native code beside the component as well, as FILE.cwasm: it starts at once
     #[arg(long)]
     pub precompile: bool,
+}
+
+/// Who runs a baked model.
+#[cfg(feature = "bake")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BakedEngine {
+    /// The guest: the component has all that it needs.
+    Guest,
+    /// The host, through wasi:nn: the component has labels and preprocessing, and `--engine` of serve and classify the rest.
+    Nn,
 }
 
 /// How a baked model does its arithmetic.
@@ -355,6 +434,10 @@ Examples:
   An ImageNet classifier of torchvision's, with its own preprocessing:
     pinhole bake --model mobilenet_v2.onnx --labels imagenet.txt -o mobilenet.wasm --precompile
     pinhole serve --component mobilenet.cwasm
+
+  The same, run natively by the host, while pictures are still decoded in the sandbox:
+    pinhole bake --engine nn --model mobilenet_v2.onnx --labels imagenet.txt -o mobilenet-nn.wasm --precompile
+    pinhole serve --component mobilenet-nn.cwasm --engine tract --model mobilenet_v2.onnx
 
   A model with preprocessing of its own:
     pinhole bake --model cats.onnx --labels cats.txt --config cats.toml -o cats.wasm

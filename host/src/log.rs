@@ -8,9 +8,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+/// What others log of every mistake of a guest's, in the guest's words and as often as it makes it. We say it once a request.
+const QUIET: &str = "wasmtime_wasi_nn=off";
+
 /// Starts logging, and traces where a collector is named. Spans that were not sent yet are when the guard is dropped.
 pub fn start(args: &LogArgs) -> Result<trace::Guard> {
-    let filter = EnvFilter::try_new(&args.log_level).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", args.log_level)).map_err(|error| {
         anyhow!(
             "The log level `{}` is not understood: {error}.",
             args.log_level

@@ -14,6 +14,11 @@ mod healthcheck;
 mod http;
 mod log;
 mod metrics;
+#[cfg(feature = "nn")]
+mod nn;
+#[cfg(not(feature = "nn"))]
+#[path = "nn/off.rs"]
+mod nn;
 mod serve;
 mod trace;
 mod workers;

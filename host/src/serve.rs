@@ -6,6 +6,7 @@ use crate::engine::artifact::beside_the_program;
 use crate::engine::sandbox::{Limits, Sandbox};
 use crate::http::{self, App, connection};
 use crate::log;
+use crate::nn::Choice;
 use crate::workers::{Admission, Workers, cores};
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub fn run(args: ServeArgs) -> Result<ExitCode> {
         &settings.component,
         settings.admission.workers,
         settings.sandbox,
+        &settings.models,
     )?;
     let workers = Workers::start(sandbox, settings.admission)
         .context("The worker threads cannot be started")?;
@@ -137,6 +139,7 @@ struct Settings {
     listen: SocketAddr,
     component: std::path::PathBuf,
     sandbox: Limits,
+    models: Choice,
     admission: Admission,
     http: http::Limits,
     connections: connection::Limits,
@@ -165,6 +168,7 @@ impl Settings {
                 reuse: args.reuse,
                 ..Limits::new(&args.sandbox)
             },
+            models: Choice::new(&args.sandbox)?,
             admission: Admission {
                 workers,
                 queue: args.queue.unwrap_or(workers * 8),

@@ -67,13 +67,18 @@ fn rounding_to_eight_bits_keeps_the_class_of_photographs() {
     assert!(changed.len() <= 1, "{changed:?}");
 }
 
-fn reference(model: &ImageNet) -> Value {
+/// What ONNX Runtime says of each photograph.
+pub fn reference(model: &ImageNet) -> Value {
     let reference = std::fs::read(model.images.join("reference.json")).unwrap();
     serde_json::from_slice(&reference).unwrap()
 }
 
 fn best_of_each(model: &ImageNet) -> BTreeMap<String, Prediction> {
-    let server = Server::of(&model.cwasm, &[]);
+    best_of_each_by(&Server::of(&model.cwasm, &[]), model)
+}
+
+/// The best class of each photograph, as this service has it.
+pub fn best_of_each_by(server: &Server, model: &ImageNet) -> BTreeMap<String, Prediction> {
     let reference = reference(model);
     let images = reference["images"].as_object().unwrap();
     images
@@ -143,7 +148,7 @@ fn exact_tensors_give_exact_logits() {
 }
 
 /// A NumPy file of little-endian 32-bit floats in C order.
-fn npy(path: &Path) -> Vec<f32> {
+pub fn npy(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap();
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\0");
     let data = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));

@@ -20,6 +20,7 @@ mod http;
 mod instance;
 mod load;
 mod metrics;
+mod nn;
 mod openapi;
 mod page;
 mod readme;

@@ -12,7 +12,9 @@ const GUEST_TARGET: &str = "wasm32-wasip2";
 pub fn build(workspace: &Workspace) -> Result<()> {
     add_target(workspace)?;
     guest(workspace, "guest-tract.wasm", &[])?;
-    guest(workspace, "guest-kernels.wasm", &["--no-default-features"])?;
+    let only = |engine| ["--no-default-features", "--features", engine];
+    guest(workspace, "guest-kernels.wasm", &only("kernels"))?;
+    guest(workspace, "guest-nn.wasm", &only("nn"))?;
     let host = host(workspace, "release", &[])?;
     install(&host, &workspace.dist("pinhole"))?;
     bake(workspace)
@@ -43,16 +45,41 @@ pub fn host(workspace: &Workspace, profile: &str, options: &[&str]) -> Result<Pa
     Ok(workspace.target.join(profile).join(name))
 }
 
-/// Builds the guest that the host is tested against, into `dist/tests/`.
+/// Builds a host that has ONNX Runtime as an engine, for tests, into `dist/tests/`. It is linked dynamically: it must load that
+/// library.
+pub fn host_with_onnx_runtime(workspace: &Workspace) -> Result<()> {
+    say("building the host with ONNX Runtime");
+    run(&mut workspace.cargo(&[
+        "build",
+        "--locked",
+        "--package",
+        "pinhole-host",
+        "--release",
+        "--features",
+        "nn-onnxruntime",
+    ]))?;
+    install(
+        &workspace.target.join("release/pinhole"),
+        &workspace.dist("tests/pinhole-onnxruntime"),
+    )
+}
+
+/// Builds the guests that the host is tested against, into `dist/tests/`: with and without models of the host's to ask.
 pub fn hostile(workspace: &Workspace) -> Result<()> {
-    say("building the hostile guest");
-    let built = component(workspace, "pinhole-hostile")?;
-    install(&built, &workspace.dist("tests/hostile.wasm"))
+    say("building the hostile guests");
+    for (name, options) in [
+        ("hostile.wasm", &[][..]),
+        ("hostile-nn.wasm", &["--features", "nn"]),
+    ] {
+        let built = component(workspace, "pinhole-hostile", options)?;
+        install(&built, &workspace.dist("tests").join(name))?;
+    }
+    Ok(())
 }
 
 /// Builds a component that is a library, and returns where cargo left it.
-pub fn component(workspace: &Workspace, package: &str) -> Result<PathBuf> {
-    run(&mut workspace.cargo(&[
+pub fn component(workspace: &Workspace, package: &str, options: &[&str]) -> Result<PathBuf> {
+    let mut build = workspace.cargo(&[
         "build",
         "--locked",
         "--package",
@@ -61,7 +88,8 @@ pub fn component(workspace: &Workspace, package: &str) -> Result<PathBuf> {
         GUEST_TARGET,
         "--profile",
         "guest",
-    ]))?;
+    ]);
+    run(build.args(options))?;
     let file = format!("{}.wasm", package.replace('-', "_"));
     Ok(workspace.target.join(GUEST_TARGET).join("guest").join(file))
 }
@@ -80,7 +108,7 @@ pub fn install(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))
 }
 
-/// Builds one of the two bare guests: they differ in features, and cargo leaves both in the same place.
+/// Builds one of the bare guests: they differ in features, and cargo leaves all of them in the same place.
 fn guest(workspace: &Workspace, name: &str, options: &[&str]) -> Result<()> {
     say(&format!("building {name}"));
     run(workspace

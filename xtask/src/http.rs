@@ -45,7 +45,7 @@ pub fn http(workspace: &Workspace, files: Option<Files>) -> Result<()> {
     build::add_target(workspace)?;
     say("building the HTTP front");
     let front = workspace.dist("front.wasm");
-    build::install(&build::component(workspace, "pinhole-front")?, &front)?;
+    build::install(&build::component(workspace, "pinhole-front", &[])?, &front)?;
     compose(workspace, &front, &files)
 }
 

@@ -1,47 +1,61 @@
-//! `cargo xtask image`: the scratch image, from what was built here.
+//! `cargo xtask image`: the scratch image, from what was built here. With `--nn` the one whose host runs the model.
 
 use crate::workspace::{Workspace, run, say, try_output};
 use crate::{build, docker};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What was asked for.
 pub struct Options {
-    tag: String,
+    tag: Option<String>,
     files_only: bool,
     features: String,
+    nn: bool,
+    /// A model and its labels, instead of the default ones.
+    model: Option<PathBuf>,
+    labels: Option<PathBuf>,
 }
 
 impl Options {
     /// Reads the command's arguments.
     pub fn parse(arguments: &[OsString]) -> Result<Self> {
         let mut options = Self {
-            tag: "pinhole".into(),
+            tag: None,
             files_only: false,
             features: String::new(),
+            nn: false,
+            model: None,
+            labels: None,
         };
         let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
         while let Some(argument) = arguments.next() {
             match &*argument {
                 "--files" => options.files_only = true,
-                "--features" => {
-                    let features = arguments
+                "--nn" => options.nn = true,
+                option @ ("--features" | "--tag" | "--model" | "--labels") => {
+                    let value = arguments
                         .next()
-                        .ok_or_else(|| anyhow!("--features needs a list, such as otlp."))?;
-                    options.features = features.into_owned();
-                }
-                "--tag" => {
-                    let tag = arguments
-                        .next()
-                        .ok_or_else(|| anyhow!("--tag needs a name."))?;
-                    options.tag = tag.into_owned();
+                        .ok_or_else(|| anyhow!("{option} needs a value."))?
+                        .into_owned();
+                    match option {
+                        "--features" => options.features = value,
+                        "--tag" => options.tag = Some(value),
+                        "--model" => options.model = Some(value.into()),
+                        _ => options.labels = Some(value.into()),
+                    }
                 }
                 other => {
                     bail!("{other} is not an argument of this command: see `cargo xtask --help`.")
                 }
             }
+        }
+        if options.model.is_some() != options.labels.is_some() {
+            bail!("--model and --labels go together.");
+        }
+        if options.model.is_some() && !options.nn {
+            bail!("--model is for --nn: bake it into the component otherwise.");
         }
         Ok(options)
     }
@@ -50,12 +64,58 @@ impl Options {
 /// Builds what goes into the image, and the image.
 pub fn image(workspace: &Workspace, options: &Options) -> Result<()> {
     build::build(workspace)?;
+    let write = || {
+        if options.nn {
+            files_nn(workspace, options)
+        } else {
+            files(workspace, &options.features)
+        }
+    };
     if options.files_only {
-        return files(workspace, &options.features);
+        return write();
     }
     let client = docker::find().map_err(|sentence| anyhow!(sentence))?;
-    files(workspace, &options.features)?;
-    assemble(workspace, &client, &options.tag)
+    write()?;
+    let (tag, target) = if options.nn {
+        ("pinhole-nn", Some("nn"))
+    } else {
+        ("pinhole", None)
+    };
+    let tag = options.tag.as_deref().unwrap_or(tag);
+    assemble(workspace, &client, tag, target)
+}
+
+/// Writes what goes into the image whose host runs the model to `dist/image-nn/`: the host with tract, the precompiled
+/// component, and the model.
+fn files_nn(workspace: &Workspace, options: &Options) -> Result<()> {
+    let features = format!("nn-tract,{}", options.features);
+    // Not in the image's own profile: here the host runs the model, and must be fast.
+    let features = ["--no-default-features", "--features", &features];
+    let host = build::host(workspace, "release", &features)?;
+    build::install(&host, &workspace.dist("image-nn/pinhole"))?;
+    let default = |end: &str| workspace.root.join("models").join(format!("default.{end}"));
+    let model = options.model.clone().unwrap_or_else(|| default("onnx"));
+    let labels = options
+        .labels
+        .clone()
+        .unwrap_or_else(|| default("labels.txt"));
+    let wasm = workspace.dist("tests/image-nn.wasm");
+    let folder = wasm.parent().context("an artifact lies in a folder")?;
+    std::fs::create_dir_all(folder)?;
+    let mut bake = Command::new(workspace.dist("pinhole"));
+    bake.args(["bake", "--engine", "nn", "--precompile"])
+        .args([Path::new("--model"), &model])
+        .args([Path::new("--labels"), &labels])
+        .args([Path::new("-o"), &wasm]);
+    if options.model.is_none() {
+        bake.args([Path::new("--config"), &default("toml")]);
+    }
+    run(&mut bake)?;
+    build::install(
+        &wasm.with_extension("cwasm"),
+        &workspace.dist("image-nn/guest.cwasm"),
+    )?;
+    build::install(&model, &workspace.dist("image-nn/model.onnx"))
 }
 
 /// Writes what goes into the image to `dist/image/`: the host without a compiler, and the precompiled component.
@@ -73,8 +133,13 @@ pub fn files(workspace: &Workspace, features: &str) -> Result<()> {
     )
 }
 
-/// Puts `dist/image/` into an image. BuildKit leaves out the stage that would build from source.
-pub fn assemble(workspace: &Workspace, client: &Path, tag: &str) -> Result<()> {
+/// Puts `dist/image/` into an image, or what another target of the Dockerfile takes. BuildKit leaves out the stage that would build from source.
+pub fn assemble(
+    workspace: &Workspace,
+    client: &Path,
+    tag: &str,
+    target: Option<&str>,
+) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(
             "The image holds Linux programs: build it with `docker build --file Dockerfile.scratch .` instead."
@@ -89,6 +154,7 @@ pub fn assemble(workspace: &Workspace, client: &Path, tag: &str) -> Result<()> {
             "--build-arg",
             concat!("VERSION=", env!("CARGO_PKG_VERSION")),
         ])
+        .args(target.into_iter().flat_map(|target| ["--target", target]))
         .env("DOCKER_BUILDKIT", "1")
         .current_dir(&workspace.root);
     let mut git = Command::new("git");
@@ -110,10 +176,14 @@ mod tests {
 
     #[test]
     fn arguments_are_read_or_refused() {
-        assert_eq!(parse(&[]).unwrap().tag, "pinhole");
-        assert_eq!(parse(&["--tag", "a:b"]).unwrap().tag, "a:b");
+        assert_eq!(parse(&[]).unwrap().tag, None);
+        let tag = parse(&["--tag", "a:b"]).unwrap().tag;
+        assert_eq!(tag.as_deref(), Some("a:b"));
         assert!(parse(&["--files"]).unwrap().files_only);
         assert!(parse(&["--tag"]).is_err());
+        assert!(parse(&["--nn", "--model", "m.onnx", "--labels", "l.txt"]).is_ok());
+        assert!(parse(&["--nn", "--model", "m.onnx"]).is_err());
+        assert!(parse(&["--model", "m.onnx", "--labels", "l.txt"]).is_err());
         assert!(parse(&["a:b"]).is_err());
     }
 }

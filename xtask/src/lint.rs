@@ -35,22 +35,23 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     ]))?;
     say("running clippy on the guests");
     add_target(workspace)?;
-    run(&mut workspace.cargo(&[
-        "clippy",
-        "--release",
-        "--locked",
-        "--package",
-        "pinhole-guest",
-        "--package",
-        "pinhole-front",
-        "--package",
-        "pinhole-hostile",
-        "--target",
-        "wasm32-wasip2",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    let nn = "pinhole-guest/nn,pinhole-hostile/nn";
+    for features in [&[][..], &["--no-default-features", "--features", nn]] {
+        let mut clippy = workspace.cargo(&[
+            "clippy",
+            "--release",
+            "--locked",
+            "--package",
+            "pinhole-guest",
+            "--package",
+            "pinhole-front",
+            "--package",
+            "pinhole-hostile",
+            "--target",
+            "wasm32-wasip2",
+        ]);
+        run(clippy.args(features).args(["--", "-D", "warnings"]))?;
+    }
 
     if try_output(&mut workspace.cargo(&["deny", "--version"])).is_none() {
         say(

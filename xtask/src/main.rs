@@ -36,6 +36,9 @@ Commands:
   image [--tag NAME]       Build the scratch image [default name: pinhole]
         [--files]          Only write what goes into it to dist/image/, without Docker
         [--features LIST]  Features of the host that it lacks otherwise: otlp
+        [--nn]             The image whose host runs the model [default name: pinhole-nn; files in dist/image-nn/]
+        [--model FILE --labels FILE]
+                           With --nn: another model than the default one
   http [COMPONENT OUTPUT]  Put a baked component behind HTTP of its own, for `wasmtime serve` and other wasi:http engines
                            [default: dist/guest.wasm, into dist/guest-http.wasm]
   bench [OPTIONS]          Build everything, then measure it beside FastAPI + ONNX Runtime: `cargo xtask bench --help`

@@ -33,10 +33,12 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let mut tests = workspace.cargo(&["test", "--locked", "--workspace", "--release"]);
     // No tests, and a feature of a small crate that would have Wasmtime built again.
     tests.args(["--exclude", "xtask-compose"]);
+    // For its unit tests: what is built for real is one flavour at a time.
+    tests.args(["--features", "pinhole-guest/nn"]);
     match docker::find() {
         Ok(client) => {
             image::files(workspace, "")?;
-            image::assemble(workspace, &client, "pinhole")?;
+            image::assemble(workspace, &client, "pinhole", None)?;
             tests.env("DOCKER", client);
         }
         // The tests say themselves what they skip, and fail in CI.
@@ -46,7 +48,13 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     for wanted in [&python::CLIENTS, &python::DEPLOY, &python::MODELS] {
         // As with Docker: the tests say themselves what they skip, and fail in CI.
         match python::find(workspace, wanted) {
-            Ok(Some(python)) => drop(tests.env(wanted.variable, python)),
+            Ok(Some(python)) => {
+                tests.env(wanted.variable, python);
+                if wanted.variable == python::MODELS.variable {
+                    // Its library is among these packages.
+                    build::host_with_onnx_runtime(workspace)?;
+                }
+            }
             Ok(None) => {}
             Err(sentence) => say(&sentence),
         }

@@ -1,9 +1,9 @@
 //! Baking: a model is loaded into a bare guest once, and the guest's memory becomes a new component that wakes up with
 //! the model in it.
 //!
-//! There are two bare guests. One has tract in it: it reads ONNX files, and compiles those that Pinhole's own kernels can
-//! run for the other one, which is a tenth of its size and is what serves. A model that only tract can run is baked into
-//! the first.
+//! There are three bare guests. One has tract in it: it reads ONNX files, and compiles those that Pinhole's own kernels can
+//! run for the second one, which is a tenth of its size and is what serves. A model that only tract can run is baked into
+//! the first. The third leaves models to the host, and gets labels and preprocessing only.
 //!
 //! `model_config` reads what the model file does not say, `check` tells what rounding costs, `snapshot` loads and freezes, `stages` shows what the guest is at, `output` writes files whole or
 //! not at all.
@@ -15,7 +15,7 @@ mod snapshot;
 mod stages;
 
 use crate::bindings::exports::pinhole::vision::setup;
-use crate::cli::{BakeArgs, Precision};
+use crate::cli::{BakeArgs, BakedEngine, Precision};
 use crate::engine::config::{baking, precompiling};
 use crate::engine::seal::seal;
 use anyhow::{Context, Result, anyhow};
@@ -28,23 +28,35 @@ use wasmtime::{Config, Engine};
 const TRACT_GUEST: &str = "guest-tract.wasm";
 /// The bare guest that takes compiled models only.
 const KERNELS_GUEST: &str = "guest-kernels.wasm";
+/// The bare guest that leaves models to the host.
+const NN_GUEST: &str = "guest-nn.wasm";
 
 /// Bakes and, where asked, precompiles. Nothing is written before everything has been made.
 pub fn run(args: &BakeArgs) -> Result<()> {
     output::check(&args.output)?;
     let model = read(&args.model, "model")?;
     let config = model_config::read(args)?;
-    let guests = guests(args.guests.as_deref())?;
+    let served = match args.engine {
+        BakedEngine::Guest => KERNELS_GUEST,
+        BakedEngine::Nn => NN_GUEST,
+    };
+    let guests = guests(args.guests.as_deref(), [TRACT_GUEST, served])?;
     let tract = read(&guests.join(TRACT_GUEST), "guest")?;
-    let kernels = read(&guests.join(KERNELS_GUEST), "guest")?;
+    let served = read(&guests.join(served), "guest")?;
 
     let progress = Arc::new(Progress::start());
     let baking = engine(&baking()?)?;
     let compiled = snapshot::compile(&baking, &tract, &model, &config, &progress)?;
     let baked = match &compiled {
         Some(compiled) => {
-            eprintln!("this model runs on Pinhole's own kernels");
-            snapshot::bake(&baking, &kernels, compiled, &config, &progress)?
+            eprintln!(
+                "{}",
+                match args.engine {
+                    BakedEngine::Guest => "this model runs on Pinhole's own kernels",
+                    BakedEngine::Nn => "the host is to run this model, natively",
+                }
+            );
+            snapshot::bake(&baking, &served, compiled, &config, &progress)?
         }
         None => {
             eprintln!(
@@ -66,8 +78,9 @@ pub fn run(args: &BakeArgs) -> Result<()> {
             &code,
         )?);
     }
-    if compiled.is_some() && args.precision == Precision::Int8 {
-        let full = in_full_precision(&baking, [&tract, &kernels], &model, config)?;
+    let rounded = args.engine == BakedEngine::Guest && args.precision == Precision::Int8;
+    if compiled.is_some() && rounded {
+        let full = in_full_precision(&baking, [&tract, &served], &model, config)?;
         let agreement = check::agreement(&native, [&full, &baked], args.check.as_deref())?;
         progress.done("check", None);
         eprintln!("int8 gives {agreement}");
@@ -109,7 +122,7 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
 }
 
 /// The folder of the bare guests: the one that was named, or this program's own.
-fn guests(named: Option<&Path>) -> Result<PathBuf> {
+fn guests(named: Option<&Path>, needed: [&str; 2]) -> Result<PathBuf> {
     let folder = match named {
         Some(folder) => folder.to_path_buf(),
         None => std::env::current_exe()
@@ -118,7 +131,7 @@ fn guests(named: Option<&Path>) -> Result<PathBuf> {
             .unwrap_or(Path::new("/"))
             .to_path_buf(),
     };
-    for name in [TRACT_GUEST, KERNELS_GUEST] {
+    for name in needed {
         if !folder.join(name).exists() {
             return Err(anyhow!(
                 "There is no {name} in {}: name the folder of the bare guests with --guests, or build them with `cargo xtask build`.",

@@ -1,9 +1,9 @@
 //! What a model file does not say: its labels, its name, and how images become its input.
 
 use crate::bindings::exports::pinhole::vision::setup::{
-    Colour, Config, Interpolation, Layout, Precision, Scores,
+    Colour, Config, Engine, Interpolation, Layout, Precision, Scores,
 };
-use crate::cli::BakeArgs;
+use crate::cli::{BakeArgs, BakedEngine};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::path::Path;
@@ -117,6 +117,10 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
                 Scores::Probabilities
             }
         }),
+        engine: match args.engine {
+            BakedEngine::Guest => Engine::Guest,
+            BakedEngine::Nn => Engine::Host,
+        },
         precision: match args.precision {
             crate::cli::Precision::Fp32 => Precision::Fp32,
             crate::cli::Precision::Int8 => Precision::Int8,

@@ -8,6 +8,7 @@ use super::stages::Stages;
 use crate::bindings::Classifier;
 use crate::bindings::exports::pinhole::vision::setup::Config;
 use crate::engine::state::{State, linker};
+use crate::nn;
 use anyhow::{Result, anyhow};
 use std::sync::Arc;
 use wasmtime::component::{Component, Instance};
@@ -95,7 +96,11 @@ fn instantiate(
     // The whole memory crosses to us as one list; the default is meant for requests.
     store.set_hostcall_fuel(usize::MAX / 2);
     let instance = linker(engine)
-        .and_then(|linker| linker.instantiate(&mut store, component))
+        .and_then(|mut linker| {
+            // Models to ask are linked, and there are none: a guest asks when it serves.
+            nn::add_to_linker(&mut linker)?;
+            linker.instantiate(&mut store, component)
+        })
         .map_err(no_guest)?;
     Ok((store, instance))
 }

@@ -12,6 +12,7 @@ use crate::cli::ClassifyArgs;
 use crate::engine::artifact::beside_the_program;
 use crate::engine::sandbox::{Limits, Sandbox};
 use crate::error::Error;
+use crate::nn::Choice;
 use crate::workers::{STACK_BYTES, cores};
 use anyhow::{Context, Result};
 use inputs::Input;
@@ -38,8 +39,9 @@ pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
     let inputs = inputs::expand(&args.images);
     let most = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
     let workers = args.workers.unwrap_or_else(cores).min(most);
+    let choice = Choice::new(&args.sandbox)?;
     let work = Arc::new(Work {
-        sandbox: Sandbox::load(&component, workers, Limits::new(&args.sandbox))?,
+        sandbox: Sandbox::load(&component, workers, Limits::new(&args.sandbox), &choice)?,
         inputs,
         top_k: args.top_k,
         next: AtomicUsize::new(0),

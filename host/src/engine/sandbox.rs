@@ -11,11 +11,13 @@ use crate::bindings::exports::pinhole::vision::classify::{
 use crate::bindings::{Classifier, ClassifierPre};
 use crate::cli::SandboxArgs;
 use crate::error::Error;
+use crate::nn::{self, Choice, Models};
 use anyhow::{Context, Result, anyhow};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// What a guest may hand to the host in one call, in bytes: some hundred thousand labelled classes. Its sentences and lists
@@ -75,14 +77,15 @@ pub struct Sandbox {
     component: ClassifierPre<State>,
     limits: Limits,
     model: ModelInfo,
+    models: Models,
     made: AtomicU64,
     _ticker: Ticker,
 }
 
 impl Sandbox {
-    /// Loads a component for up to `instances` calls at the same time. Fails when the component is not a classifier, or
-    /// has no model.
-    pub fn load(path: &Path, instances: u32, limits: Limits) -> Result<Self> {
+    /// Loads a component for up to `instances` calls at the same time, and its model where the host runs that. Fails when the
+    /// component is not a classifier, or has no model.
+    pub fn load(path: &Path, instances: u32, limits: Limits, choice: &Choice) -> Result<Self> {
         let config = pooling(Pool {
             instances,
             memory_bytes: limits.memory_bytes,
@@ -91,8 +94,15 @@ impl Sandbox {
             .map_err(anyhow::Error::from)
             .context("The WebAssembly engine cannot be made")?;
         let component = artifact::load(&engine, path)?;
+        let asks = asks_for_models(&engine, &component);
+        choice.check(path, asks)?;
         let component = linker(&engine)
-            .and_then(|linker| linker.instantiate_pre(&component))
+            .and_then(|mut linker| {
+                if asks {
+                    nn::add_to_linker(&mut linker)?;
+                }
+                linker.instantiate_pre(&component)
+            })
             .and_then(ClassifierPre::new)
             .map_err(|error| {
                 anyhow!(
@@ -102,7 +112,7 @@ impl Sandbox {
             })?;
         let ticker =
             Ticker::start(&engine).context("The thread for interruptions cannot be started")?;
-        let model = describe(&engine, &component, limits)
+        let mut model = describe(&engine, &component, limits)
             .map_err(|error| anyhow!("{} cannot be started: {error:#}.", path.display()))?
             .ok_or_else(|| {
                 anyhow!(
@@ -110,11 +120,13 @@ impl Sandbox {
                     path.display()
                 )
             })?;
+        let models = choice.load(path, &mut model)?;
         Ok(Self {
             engine,
             component,
             limits,
             model,
+            models,
             made: AtomicU64::new(0),
             _ticker: ticker,
         })
@@ -172,7 +184,11 @@ impl Sandbox {
             None => self.instantiate(abandoned).map_err(Error::Instance)?,
         };
         let instantiate = start.elapsed();
-        match ask(live.instance.pinhole_vision_classify(), &mut live.store) {
+        let answer = ask(live.instance.pinhole_vision_classify(), &mut live.store);
+        if let Some(trouble) = live.store.data_mut().models().take_trouble() {
+            tracing::error!("the host's model gave no answer: {trouble}");
+        }
+        match answer {
             Ok(answer) => {
                 live.calls_left -= 1;
                 if live.calls_left > 0 {
@@ -189,7 +205,13 @@ impl Sandbox {
     }
 
     fn instantiate(&self, abandoned: Arc<AtomicBool>) -> wasmtime::Result<Live> {
-        let (store, instance) = instantiate(&self.engine, &self.component, self.limits, abandoned)?;
+        let (store, instance) = instantiate(
+            &self.engine,
+            &self.component,
+            self.limits,
+            &self.models,
+            abandoned,
+        )?;
         self.made.fetch_add(1, Ordering::Relaxed);
         Ok(Live {
             store,
@@ -220,13 +242,21 @@ impl Sandbox {
     }
 }
 
+/// Whether a component wants the host to run models.
+fn asks_for_models(engine: &Engine, component: &Component) -> bool {
+    component
+        .component_type()
+        .imports(engine)
+        .any(|(name, _)| name.starts_with("wasi:nn/"))
+}
+
 fn describe(
     engine: &Engine,
     component: &ClassifierPre<State>,
     limits: Limits,
 ) -> wasmtime::Result<Option<ModelInfo>> {
     let never = Arc::new(AtomicBool::new(false));
-    let (mut store, instance) = instantiate(engine, component, limits, never)?;
+    let (mut store, instance) = instantiate(engine, component, limits, &Models::default(), never)?;
     instance.pinhole_vision_classify().call_describe(&mut store)
 }
 
@@ -234,9 +264,10 @@ fn instantiate(
     engine: &Engine,
     component: &ClassifierPre<State>,
     limits: Limits,
+    models: &Models,
     abandoned: Arc<AtomicBool>,
 ) -> wasmtime::Result<(Store<State>, Classifier)> {
-    let mut state = State::new(limits.memory_bytes);
+    let mut state = State::new(limits.memory_bytes).with_models(models);
     state.begin(abandoned, Instant::now() + limits.deadline);
     let mut store = Store::new(engine, state);
     store.limiter(|state| state);

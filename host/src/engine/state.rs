@@ -1,5 +1,6 @@
 //! What one instance may touch: no directory, no environment, no network, no inherited stream, and bounded memory.
 
+use crate::nn::{Models, Session};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub struct State {
     wasi: WasiCtx,
     resources: ResourceTable,
     stderr: MemoryOutputPipe,
+    models: Session,
     memory_limit: usize,
     memory_limit_hit: bool,
     abandoned: Arc<AtomicBool>,
@@ -58,6 +60,7 @@ impl State {
             wasi,
             resources,
             stderr,
+            models: Session::default(),
             memory_limit,
             memory_limit_hit: false,
             abandoned: Arc::default(),
@@ -79,6 +82,17 @@ impl State {
             .stderr(state.stderr.clone())
             .build();
         state
+    }
+
+    /// The same, with models of the host's to ask.
+    pub fn with_models(mut self, models: &Models) -> Self {
+        self.models = Session::new(models);
+        self
+    }
+
+    /// The models of the host's.
+    pub fn models(&mut self) -> &mut Session {
+        &mut self.models
     }
 
     /// Whether the guest was refused memory.

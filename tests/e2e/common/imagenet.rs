@@ -1,4 +1,4 @@
-//! The real ImageNet MobileNetV2, baked once for all tests in each precision.
+//! The real ImageNet MobileNetV2, baked once for all tests in each precision, and for the host to run.
 
 use super::{pinhole, run, shared};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ pub struct ImageNet {
     pub wasm: PathBuf,
     /// The same, precompiled.
     pub cwasm: PathBuf,
+    /// The model that it was baked from.
+    pub onnx: PathBuf,
     /// The photographs, and what ONNX Runtime says of them.
     pub images: PathBuf,
 }
@@ -19,7 +21,7 @@ pub fn imagenet() -> Option<&'static ImageNet> {
     static BAKED: OnceLock<Option<ImageNet>> = OnceLock::new();
     let (models, images) = (shared("models")?, shared("images")?);
     BAKED
-        .get_or_init(|| Some(bake(&models, images, "fp32")))
+        .get_or_init(|| Some(bake(&models, images, ["--precision", "fp32"])))
         .as_ref()
 }
 
@@ -28,24 +30,32 @@ pub fn imagenet_int8() -> Option<&'static ImageNet> {
     static BAKED: OnceLock<Option<ImageNet>> = OnceLock::new();
     let (models, images) = (shared("models")?, shared("images")?);
     BAKED
-        .get_or_init(|| Some(bake(&models, images, "int8")))
+        .get_or_init(|| Some(bake(&models, images, ["--precision", "int8"])))
         .as_ref()
 }
 
-fn bake(models: &Path, images: PathBuf, precision: &str) -> ImageNet {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("imagenet-{precision}"));
+/// For the host to run.
+pub fn imagenet_nn() -> Option<&'static ImageNet> {
+    static BAKED: OnceLock<Option<ImageNet>> = OnceLock::new();
+    let (models, images) = (shared("models")?, shared("images")?);
+    BAKED
+        .get_or_init(|| Some(bake(&models, images, ["--engine", "nn"])))
+        .as_ref()
+}
+
+fn bake(models: &Path, images: PathBuf, options: [&str; 2]) -> ImageNet {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("imagenet-{}", options[1]));
     std::fs::create_dir_all(&folder).unwrap();
     let wasm = folder.join("imagenet.wasm");
+    let onnx = models.join("mobilenetv2-imagenet.onnx");
     let ended = run(
         pinhole()
             .arg("bake")
-            .args([
-                Path::new("--model"),
-                &models.join("mobilenetv2-imagenet.onnx"),
-            ])
+            .args([Path::new("--model"), &onnx])
             .args([Path::new("--labels"), &models.join("imagenet-labels.txt")])
             .args([Path::new("-o"), &wasm])
-            .args(["--precompile", "--precision", precision]),
+            .arg("--precompile")
+            .args(options),
         b"",
     );
     ended.ok();
@@ -54,6 +64,7 @@ fn bake(models: &Path, images: PathBuf, precision: &str) -> ImageNet {
     ImageNet {
         wasm,
         cwasm,
+        onnx,
         images,
     }
 }

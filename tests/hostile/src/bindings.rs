@@ -10,9 +10,17 @@
 
 use crate::Component;
 
+#[cfg(not(feature = "nn"))]
 wit_bindgen::generate!({
     path: "../../wit",
     world: "classifier",
+});
+
+#[cfg(feature = "nn")]
+wit_bindgen::generate!({
+    path: "../../wit",
+    world: "classifier-on-host",
+    generate_all,
 });
 
 export!(Component);

@@ -1,0 +1,136 @@
+//! What the operator asked for: an engine, and models by name.
+
+use super::Models;
+use super::model::Model;
+use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
+use crate::cli::{Engine, NamedModel, SandboxArgs};
+use anyhow::{Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An engine of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// tract, built in.
+    #[cfg(feature = "nn-tract")]
+    Tract,
+    /// ONNX Runtime, a library.
+    #[cfg(feature = "nn-onnxruntime")]
+    OnnxRuntime,
+}
+
+impl Kind {
+    /// What `engine` says in descriptions of a model that it runs.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "nn-tract")]
+            Self::Tract => "host-tract",
+            #[cfg(feature = "nn-onnxruntime")]
+            Self::OnnxRuntime => "host-onnxruntime",
+        }
+    }
+}
+
+/// Who runs the model.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// The guest.
+    Guest,
+    /// The host, with this engine, these models.
+    Host(Kind, Vec<NamedModel>),
+}
+
+impl Choice {
+    /// As the command line has it.
+    pub fn new(args: &SandboxArgs) -> Result<Self> {
+        let kind = match args.engine {
+            Engine::Guest if args.models.is_empty() => return Ok(Self::Guest),
+            Engine::Guest => bail!(
+                "--model names a file for the host to run, but --engine says that the guest runs the model: give --engine, or leave out --model."
+            ),
+            #[cfg(feature = "nn-tract")]
+            Engine::Tract => Kind::Tract,
+            #[cfg(feature = "nn-onnxruntime")]
+            Engine::Onnxruntime => Kind::OnnxRuntime,
+        };
+        if args.models.is_empty() {
+            bail!(
+                "The host is to run the model, but there is none: name the ONNX file with --model."
+            );
+        }
+        Ok(Self::Host(kind, args.models.clone()))
+    }
+
+    /// Refuses a component that `imports` `wasi:nn` where the guest is to run its model, or does not where the host is.
+    pub fn check(&self, component: &Path, imports: bool) -> Result<()> {
+        let component = component.display();
+        match (self, imports) {
+            (Self::Guest, true) => bail!(
+                "{component} leaves its model to the host: choose an engine with --engine, and name the ONNX file that it was baked for with --model."
+            ),
+            (Self::Host(..), false) => bail!(
+                "{component} runs its model itself: leave out --engine and --model, or bake one for the host with `pinhole bake --engine nn`."
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Loads the models for a component that says this of its own. Adds to that which engine it is that runs it.
+    pub fn load(&self, component: &Path, model: &mut ModelInfo) -> Result<Models> {
+        let Self::Host(kind, files) = self else {
+            return Ok(Models::default());
+        };
+        let models = files
+            .iter()
+            .map(|named| load(*kind, named, model))
+            .collect::<Result<Vec<_>>>()?;
+        let models = Models { models };
+        if let Some(twice) = models.name_given_twice() {
+            bail!("Two models are named `{twice}`: give each a name of its own.");
+        }
+        if models.iter().all(|(name, _)| name != model.name) {
+            bail!(
+                "{} asks for a model named `{}`, and none of those given has that name.",
+                component.display(),
+                model.name
+            );
+        }
+        model.engine = kind.name().into();
+        Ok(models)
+    }
+}
+
+/// Loads a model. Without a name it is the component's own, and must be the very file that it was baked for.
+fn load(kind: Kind, named: &NamedModel, own: &ModelInfo) -> Result<(String, Arc<Model>)> {
+    let path = named.file.display();
+    let file = std::fs::read(&named.file)
+        .map_err(|error| anyhow!("The model {path} cannot be read: {error}."))?;
+    if named.name.is_none() && sha256(&file) != own.sha256 {
+        bail!(
+            "{path} is not the file that the component was baked for, which has the SHA-256 {}: name that one, bake again, or write --model {}={path} to use it all the same.",
+            own.sha256,
+            own.name
+        );
+    }
+    let name = named.name.clone().unwrap_or_else(|| own.name.clone());
+    let shape: Vec<usize> = own.input.shape.iter().map(|size| *size as usize).collect();
+    let shape = (name == own.name).then_some(shape.as_slice());
+    let model = catch_unwind(|| match kind {
+        #[cfg(feature = "nn-tract")]
+        Kind::Tract => super::tract::load(&file, shape),
+        #[cfg(feature = "nn-onnxruntime")]
+        Kind::OnnxRuntime => super::onnxruntime::load(&file, shape),
+    })
+    .unwrap_or_else(|_| Err("the engine panicked".into()))
+    .map_err(|why| anyhow!("The model {path} cannot be made ready: {why}."))?;
+    Ok((name, Arc::new(model)))
+}
+
+fn sha256(file: &[u8]) -> String {
+    Sha256::digest(file)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! What a model's inputs look like, and whether a tensor is one.
+
+use wasmtime_wasi_nn::Tensor;
+use wasmtime_wasi_nn::wit::TensorType;
+
+/// What an input or output looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Its name in the model.
+    pub name: String,
+    /// Sizes, outermost first, the batch of 1 included.
+    pub shape: Vec<usize>,
+    /// Type of the elements.
+    pub element_type: TensorType,
+}
+
+impl Slot {
+    /// How many bytes a tensor for it has.
+    pub fn bytes(&self) -> usize {
+        let elements: usize = self.shape.iter().product();
+        elements * element_bytes(self.element_type)
+    }
+}
+
+/// Bytes of one element.
+fn element_bytes(element_type: TensorType) -> usize {
+    match element_type {
+        TensorType::U8 => 1,
+        TensorType::Fp16 | TensorType::Bf16 => 2,
+        TensorType::Fp32 | TensorType::I32 => 4,
+        TensorType::Fp64 | TensorType::I64 => 8,
+    }
+}
+
+/// As messages have it.
+fn type_name(element_type: TensorType) -> &'static str {
+    match element_type {
+        TensorType::U8 => "U8",
+        TensorType::Fp16 => "FP16",
+        TensorType::Bf16 => "BF16",
+        TensorType::Fp32 => "FP32",
+        TensorType::Fp64 => "FP64",
+        TensorType::I32 => "I32",
+        TensorType::I64 => "I64",
+    }
+}
+
+/// Inputs with all their sizes: the first one has the given shape, where one is given. The error is the end of a sentence.
+pub fn settle(mut inputs: Vec<Open>, shape: Option<&[usize]>) -> Result<Vec<Slot>, String> {
+    if let (Some(shape), Some(first)) = (shape, inputs.first_mut()) {
+        first.set_shape(shape)?;
+    }
+    inputs.into_iter().map(Open::closed).collect()
+}
+
+/// Whether a tensor is what an input takes. The error says what is wrong, for the log.
+pub fn fits(slot: &Slot, tensor: &Tensor) -> Result<(), String> {
+    let Slot {
+        name,
+        shape,
+        element_type,
+    } = slot;
+    if tensor.ty != *element_type {
+        return Err(format!(
+            "elements of {} for the input `{name}`, which has {}",
+            type_name(tensor.ty),
+            type_name(*element_type)
+        ));
+    }
+    let same = tensor.dimensions.len() == shape.len()
+        && shape
+            .iter()
+            .zip(&tensor.dimensions)
+            .all(|(takes, given)| *takes == *given as usize);
+    if !same {
+        return Err(format!(
+            "the shape {:?} for the input `{name}`, which has {shape:?}",
+            // A guest may give any number of dimensions.
+            &tensor.dimensions[..tensor.dimensions.len().min(8)]
+        ));
+    }
+    if tensor.data.len() != slot.bytes() {
+        return Err(format!(
+            "{} bytes for the input `{name}`, which has {}",
+            tensor.data.len(),
+            slot.bytes()
+        ));
+    }
+    if has_nan(tensor) {
+        return Err(format!(
+            "values that are not numbers for the input `{name}`"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a tensor has a NaN in it: no picture becomes one, and operators that sort or compare may not expect it.
+fn has_nan(tensor: &Tensor) -> bool {
+    match tensor.ty {
+        TensorType::Fp32 => {
+            let (values, _) = tensor.data.as_chunks();
+            values
+                .iter()
+                .any(|value| f32::from_le_bytes(*value).is_nan())
+        }
+        TensorType::Fp64 => {
+            let (values, _) = tensor.data.as_chunks();
+            values
+                .iter()
+                .any(|value| f64::from_le_bytes(*value).is_nan())
+        }
+        TensorType::Fp16 => is_nan_by_bits(&tensor.data, 0x7c00),
+        TensorType::Bf16 => is_nan_by_bits(&tensor.data, 0x7f80),
+        TensorType::U8 | TensorType::I32 | TensorType::I64 => false,
+    }
+}
+
+/// Of 16-bit floats with this exponent's bits: all of them set, and more.
+fn is_nan_by_bits(data: &[u8], infinity: u16) -> bool {
+    let (values, _) = data.as_chunks();
+    values
+        .iter()
+        .any(|value| u16::from_le_bytes(*value) & 0x7fff > infinity)
+}
+
+/// An input whose sizes the file may leave open.
+pub struct Open {
+    /// Its name in the model.
+    pub name: String,
+    /// Sizes, where they are known.
+    pub shape: Vec<Option<usize>>,
+    /// Type of the elements.
+    pub element_type: TensorType,
+}
+
+impl Open {
+    /// Gives it this shape. The error is the end of a sentence.
+    fn set_shape(&mut self, shape: &[usize]) -> Result<(), String> {
+        let fits = self.shape.len() == shape.len()
+            && self
+                .shape
+                .iter()
+                .zip(shape)
+                .all(|(known, size)| known.is_none_or(|known| known == *size));
+        if !fits {
+            return Err(format!(
+                "its input `{}` cannot have the shape {shape:?}",
+                self.name
+            ));
+        }
+        self.shape = shape.iter().copied().map(Some).collect();
+        Ok(())
+    }
+
+    /// The first size, where it is open, is the batch: 1. The error is the end of a sentence.
+    fn closed(self) -> Result<Slot, String> {
+        let mut shape = Vec::with_capacity(self.shape.len());
+        for (index, size) in self.shape.into_iter().enumerate() {
+            let size = size
+                .or((index == 0).then_some(1))
+                .ok_or_else(|| format!("its input `{}` has no fixed size", self.name))?;
+            shape.push(size);
+        }
+        Ok(Slot {
+            name: self.name,
+            shape,
+            element_type: self.element_type,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(dimensions: &[u32], ty: TensorType, data: &[u8]) -> Tensor {
+        Tensor::new(dimensions.to_vec(), ty, data.to_vec())
+    }
+
+    fn open(shape: &[Option<usize>]) -> Vec<Open> {
+        vec![Open {
+            name: "image".into(),
+            shape: shape.to_vec(),
+            element_type: TensorType::Fp32,
+        }]
+    }
+
+    #[test]
+    fn open_sizes_are_settled_or_refused() {
+        let settled = |sizes: &[Option<usize>], shape: Option<&[usize]>| {
+            settle(open(sizes), shape).map(|mut slots| slots.swap_remove(0).shape)
+        };
+        assert_eq!(settled(&[None, Some(3)], None), Ok(vec![1, 3]));
+        assert_eq!(settled(&[None, None], Some(&[1, 3])), Ok(vec![1, 3]));
+        assert!(settled(&[Some(1), None], None).is_err());
+        assert!(settled(&[Some(1), Some(4)], Some(&[1, 3])).is_err());
+        assert!(settled(&[Some(1)], Some(&[1, 3])).is_err());
+    }
+
+    #[test]
+    fn not_a_number_is_known_in_each_type() {
+        let one = |ty, data: &[u8]| has_nan(&tensor(&[1], ty, data));
+        assert!(one(TensorType::Fp16, &0x7e00_u16.to_le_bytes()));
+        assert!(!one(TensorType::Fp16, &0xfc00_u16.to_le_bytes()));
+        assert!(one(TensorType::Bf16, &0xffc0_u16.to_le_bytes()));
+        assert!(!one(TensorType::Bf16, &0x7f80_u16.to_le_bytes()));
+        assert!(one(TensorType::Fp64, &f64::NAN.to_le_bytes()));
+        assert!(!one(TensorType::I32, &u32::MAX.to_le_bytes()));
+    }
+}
