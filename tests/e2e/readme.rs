@@ -82,6 +82,14 @@ const COMMANDS: &[(&str, Tried)] = &[
         Here(""),
     ),
     ("dist/pinhole serve --component mobilenet.cwasm", Service),
+    (
+        "dist/pinhole bake --engine nn --model mobilenetv2-12.onnx --labels models/imagenet.labels.txt -o mobilenet-nn.wasm --precompile",
+        Here(""),
+    ),
+    (
+        "dist/pinhole serve --component mobilenet-nn.cwasm --engine tract --model mobilenetv2-12.onnx",
+        Elsewhere("nn.rs serves such a component, with such a model"),
+    ),
 ];
 
 /// The blocks of README in this language, in order.

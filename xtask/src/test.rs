@@ -5,7 +5,7 @@ use crate::{build, docker, http, image, python};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The stock Wasmtime that the component is tried under: the same version as the host embeds.
 const WASMTIME: &str = "48.0.8";
@@ -107,7 +107,10 @@ fn wasmtime(workspace: &Workspace) -> Result<PathBuf> {
 fn is_right(file: &Path) -> bool {
     try_output(Command::new(file).arg("--version"))
         .is_some_and(|version| version.split_whitespace().nth(1) == Some(WASMTIME))
-        // Without the feature, this is the help of something else.
-        && try_output(Command::new(file).args(["serve", "--help"]))
-            .is_some_and(|help| help.contains("--addr"))
+        // A command that lacks its argument is wrong usage; without the feature, it is a file that is not there.
+        && Command::new(file)
+            .arg("serve")
+            .stdin(Stdio::null())
+            .output()
+            .is_ok_and(|output| output.status.code() == Some(2))
 }
