@@ -30,22 +30,22 @@ impl Choice {
 
     /// None.
     pub fn load(&self, _component: &Path, _model: &mut ModelInfo) -> Result<Models> {
-        Ok(Models)
+        Ok(Models::default())
     }
 }
 
 /// No models.
 #[derive(Default)]
-pub struct Models;
+pub struct Models(());
 
 /// A view of them.
 #[derive(Default)]
-pub struct Session;
+pub struct Session(());
 
 impl Session {
     /// The only one.
     pub fn new(_models: &Models) -> Self {
-        Self
+        Self::default()
     }
 
     /// Nothing fails that is not there.
