@@ -14,9 +14,9 @@ const CONNECTIONS: u32 = 200;
 /// How much more arrives than the service can do.
 const OVERLOAD: f64 = 10.0;
 
-/// The least share of the best that is still answered. The aim is 0.9. On two cores that the generator shares, 0.71 to 0.79
+/// The least share of the best that is still answered. The aim is 0.9. On two cores that the generator shares, 0.67 to 0.79
 /// were measured: of their time it took 0.15 itself, and receiving and refusing 2,900 requests a second 0.16.
-const LEAST_GOODPUT: f64 = 0.65;
+const LEAST_GOODPUT: f64 = 0.6;
 
 /// One request in so many is given up by its client.
 const ABORTS: u32 = 50;
