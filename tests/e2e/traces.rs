@@ -4,8 +4,7 @@ use crate::common::pictures::{jpeg, scene};
 use crate::common::server::Server;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// The id of the caller's trace, as `traceparent` has it, and as it is sent on.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -21,17 +20,15 @@ fn collector() -> (String, Receiver<Vec<u8>>) {
     // It ends with the test's process.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let body = take(stream.unwrap());
-            if sender.send(body).is_err() {
-                return;
-            }
+            take(stream.unwrap(), &sender);
         }
     });
     (address, receiver)
 }
 
-/// Reads one request, and answers it as a collector does.
-fn take(stream: TcpStream) -> Vec<u8> {
+/// Reads one request, and answers it as a collector does: after its body was handed on, so that who has sent everything finds
+/// everything there.
+fn take(stream: TcpStream, bodies: &Sender<Vec<u8>>) {
     let mut reader = BufReader::new(&stream);
     let mut length = 0;
     let mut first = String::new();
@@ -50,10 +47,10 @@ fn take(stream: TcpStream) -> Vec<u8> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
+    bodies.send(body).unwrap();
     (&stream)
         .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         .unwrap();
-    body
 }
 
 #[track_caller]
@@ -87,10 +84,7 @@ fn a_collector_gets_a_span_for_each_request_and_stage() {
     // What was not sent yet is on the way out.
     server.terminate();
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
-    let mut body = Vec::new();
-    while let Ok(more) = sent.recv_timeout(Duration::from_millis(200)) {
-        body.extend(more);
-    }
+    let body: Vec<u8> = sent.try_iter().flatten().collect();
     for name in [
         "POST /predict",
         "queue",
