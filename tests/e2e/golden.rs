@@ -128,14 +128,7 @@ fn exact_tensors_give_exact_logits() {
         let tensor = npy(&model.images.join(format!("{name}.tensor.npy")));
         let expected = npy(&model.images.join(format!("{name}.logits.npy")));
         let logits = guest.call_infer(&mut store, &tensor).unwrap().unwrap();
-        assert_eq!(logits.len(), expected.len());
-        let worst = logits
-            .iter()
-            .zip(&expected)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f32::max);
-        say(&format!("{name}: logits are within {worst:.6}"));
-        assert!(worst < 1e-3, "{name}: {worst}");
+        assert_logits(name, &logits, &expected);
     }
     let info = guest.call_describe(&mut store).unwrap().unwrap();
     assert_eq!(
@@ -145,6 +138,19 @@ fn exact_tensors_give_exact_logits() {
     assert_eq!(info.sha256.len(), 64);
     // Not by way of tract, which would give the same scores, slowly.
     assert_eq!(info.engine, "kernels-fp32");
+}
+
+/// Fails where a picture's logits are not ONNX Runtime's; says how near they are.
+#[track_caller]
+pub fn assert_logits(name: &str, logits: &[f32], expected: &[f32]) {
+    assert_eq!(logits.len(), expected.len());
+    let worst = logits
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    say(&format!("{name}: logits are within {worst:.6}"));
+    assert!(worst < 1e-3, "{name}: {worst}");
 }
 
 /// A NumPy file of little-endian 32-bit floats in C order.

@@ -5,7 +5,7 @@ use crate::common::onnx::{COLOURS, Model};
 use crate::common::pictures::{jpeg, scene};
 use crate::common::server::Server;
 use crate::common::{Ended, answer, dist, in_ci, pinhole, root, run, say, skipped, wait};
-use crate::golden::{best_of_each_by, npy, reference};
+use crate::golden::{assert_logits, best_of_each_by, npy, reference};
 use pinhole_report::Prediction;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -318,14 +318,7 @@ fn exact_tensors_give_exact_logits() {
     assert_eq!(reply.status, 200, "{}", reply.body);
     let reply: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
     let logits: Vec<f32> = serde_json::from_value(reply["outputs"][0]["data"].clone()).unwrap();
-    assert_eq!(logits.len(), expected.len());
-    let worst = logits
-        .iter()
-        .zip(&expected)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
-    say(&format!("{name}: logits are within {worst:.6}"));
-    assert!(worst < 1e-3, "{worst}");
+    assert_logits(name, &logits, &expected);
 }
 
 #[test]
