@@ -1,5 +1,8 @@
 //! Depthwise convolutions: one filter a channel, in 32-bit floats.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
 use std::ops::Range;
 
 use crate::builder::{Activation, Geometry};
@@ -170,6 +173,12 @@ impl Depthwise {
         group: usize,
         out: &mut [Quad],
     ) {
+        #[cfg(target_arch = "x86_64")]
+        if crate::simd::has_avx2() {
+            #[allow(unsafe_code, reason = "the compiler cannot know the processor")]
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { avx2::three_by_three::<STRIDE>(self, input, rows, zeros, group, out) };
+        }
         let (weights, _) = self.weights.as_chunks::<9>();
         let (weights, limits) = (&weights[group], &self.limits[group]);
         for (y, out) in rows.zip(out.chunks_exact_mut(self.out_width)) {

@@ -4,6 +4,9 @@
 //! and 2 temporaries, and two steps in one block spill. So a turn of the loop makes several steps with fences between
 //! them, see `fence`.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
 use crate::builder::Activation;
 use crate::fence::Fence;
 use crate::layout::Layout;
@@ -231,6 +234,12 @@ impl Weights {
 
     /// Multiplies packed tiles, `k` columns each, by the weights.
     pub(crate) fn multiply(&self, packed: &[Column], target: &mut Target<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if crate::simd::has_avx2() {
+            #[allow(unsafe_code, reason = "the compiler cannot know the processor")]
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { avx2::multiply(self, packed, target, crate::simd::has_avx512()) };
+        }
         let fence = Fence::new();
         let panels = self.panels.chunks_exact(self.k).zip(&self.epilogue.bias);
         for (panel, (weights, bias)) in panels.enumerate() {

@@ -1,6 +1,7 @@
 //! Whole networks against the plain loops, on shapes that fit no tile.
 
 use crate::reference::{self, Random};
+use crate::simd::{AVX2, AVX512};
 use crate::{Activation, BuildError, Conv, Network, NetworkBuilder, Precision, Shape};
 
 const RELU6: Activation = Activation::Clip { min: 0.0, max: 6.0 };
@@ -16,6 +17,17 @@ pub(crate) fn run(network: &Network, input: &[f32]) -> Vec<f32> {
         .zip(&output)
         .all(|(a, b)| a.to_bits() == b.to_bits());
     assert!(same, "a second run in the same arena differs");
+    // Integers would round what differs in the last bit to different steps.
+    if network.precision() == Precision::Fp32 {
+        AVX2.set(true);
+        for wide in [false, true] {
+            AVX512.set(wide);
+            let mut natively = vec![f32::NAN; network.output_len()];
+            network.run(&mut arena, input, &mut natively);
+            assert_close(&natively, &output, 1e-4, "natively");
+        }
+        AVX2.set(false);
+    }
     output
 }
 

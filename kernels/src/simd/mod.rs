@@ -30,6 +30,36 @@ mod portable;
 )))]
 pub(crate) use portable::{F32x4, I8x16, I16x8, I32x4};
 
+/// Whether to use AVX2 and fused multiply-add, which some kernels have a faster path for.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn has_avx2() -> bool {
+    #[cfg(test)]
+    if !AVX2.get() {
+        return false;
+    }
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Whether to use AVX-512's registers, where AVX2 is used.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn has_avx512() -> bool {
+    #[cfg(test)]
+    if !AVX512.get() {
+        return false;
+    }
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Tests ask for it: without, bits are those of WebAssembly.
+    pub(crate) static AVX2: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The same.
+    pub(crate) static AVX512: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 impl F32x4 {
     /// The first four floats of a slice.
     #[inline(always)]

@@ -1,0 +1,467 @@
+//! ONNX graphs of the MobileNet kind, as layers for our own kernels.
+//!
+//! This reads the graph as exporters write it: convolutions with batch normalisation and clips behind them, residual
+//! additions, a global average, one dense layer. Anything else is left to tract, with the reason. What is recognised is
+//! never trusted: `infer` compares both on the same input before it believes it.
+
+use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId};
+use std::collections::{HashMap, HashSet};
+use tract_onnx::Onnx;
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+use tract_onnx::tensor::load_tensor;
+
+/// A graph as layers.
+pub struct Recognised {
+    /// The layers.
+    pub builder: NetworkBuilder,
+    /// The tensor that holds the scores.
+    pub output: TensorId,
+    /// Whether the graph goes on with a softmax over them.
+    pub softmax: bool,
+}
+
+/// What a name in the graph stands for.
+#[derive(Clone)]
+enum Value {
+    /// A tensor of the network.
+    Tensor(TensorId),
+    /// A constant, with its dimensions.
+    Constant(Vec<f32>, Vec<usize>),
+    /// Part of a computation of shapes, which are fixed here.
+    Shape,
+}
+
+struct Walk<'a> {
+    onnx: &'a Onnx,
+    graph: &'a GraphProto,
+    /// The nodes that read each name.
+    readers: HashMap<&'a str, Vec<usize>>,
+    values: HashMap<&'a str, Value>,
+    /// Nodes that an earlier one has taken in.
+    taken: HashSet<usize>,
+    builder: NetworkBuilder,
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+/// Reads a graph whose input is one image of `side` x `side` pixels. The error says what kept it from being read.
+pub fn recognise(
+    onnx: &Onnx,
+    graph: &GraphProto,
+    input: &str,
+    side: usize,
+    channels: usize,
+) -> Result<Recognised> {
+    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        for name in &node.input {
+            readers.entry(name).or_default().push(index);
+        }
+    }
+    let builder = NetworkBuilder::new(side, side, channels);
+    let mut walk = Walk {
+        onnx,
+        graph,
+        readers,
+        values: HashMap::new(),
+        taken: HashSet::new(),
+        builder,
+    };
+    for weights in &graph.initializer {
+        walk.values.insert(&weights.name, constant(onnx, weights)?);
+    }
+    let start = graph
+        .input
+        .iter()
+        .find(|value| value.name == input)
+        .ok_or("the input is missing")?;
+    walk.values
+        .insert(&start.name, Value::Tensor(walk.builder.input()));
+
+    let result = graph
+        .output
+        .first()
+        .map(|output| output.name.as_str())
+        .unwrap_or_default();
+    let mut softmax = false;
+    for (index, node) in graph.node.iter().enumerate() {
+        if walk.taken.contains(&index) {
+            continue;
+        }
+        if node.op_type == "Softmax" && node.output.first().is_some_and(|name| name == result) {
+            softmax = true;
+            let scores = walk.tensor(node, 0)?;
+            walk.values.insert(result, Value::Tensor(scores));
+            continue;
+        }
+        walk.node(node)?;
+    }
+    match walk.values.get(result) {
+        Some(Value::Tensor(output)) => Ok(Recognised {
+            output: *output,
+            builder: walk.builder,
+            softmax,
+        }),
+        _ => Err("the output is not computed by layers".into()),
+    }
+}
+
+fn constant(onnx: &Onnx, tensor: &TensorProto) -> Result<Value> {
+    let read = || {
+        let tensor = load_tensor(&*onnx.provider, tensor, None)?;
+        let floats = tensor.cast_to::<f32>()?;
+        let values = floats.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        Ok::<_, tract_onnx::prelude::TractError>(Value::Constant(values, tensor.shape().to_vec()))
+    };
+    read().map_err(|error| format!("`{}` cannot be read: {error}", tensor.name))
+}
+
+impl<'a> Walk<'a> {
+    fn node(&mut self, node: &'a NodeProto) -> Result<()> {
+        let value = match node.op_type.as_str() {
+            "Conv" => return self.conv(node),
+            "Add" => return self.add(node),
+            "Relu" | "Clip" => {
+                return Err(format!("a {} that follows no convolution", node.op_type));
+            }
+            "GlobalAveragePool" => {
+                let input = self.tensor(node, 0)?;
+                Value::Tensor(self.builder.global_average_pool(input))
+            }
+            "ReduceMean" => self.reduce_mean(node)?,
+            "Gemm" => self.gemm(node)?,
+            "MatMul" => return self.matmul(node),
+            "Identity" | "Dropout" => self.value(node, 0)?,
+            "Flatten" | "Reshape" | "Squeeze" => self.flatten(node)?,
+            "Constant" => match node
+                .attribute
+                .iter()
+                .find(|attribute| attribute.name == "value")
+                .and_then(|value| value.t.as_ref())
+            {
+                Some(tensor) => constant(self.onnx, tensor)?,
+                None => Value::Shape,
+            },
+            "Shape" => Value::Shape,
+            "Gather" | "Unsqueeze" | "Concat" | "Cast" | "Slice" if self.computes_shapes(node) => {
+                Value::Shape
+            }
+            other => return Err(format!("the operator {other}")),
+        };
+        self.set(node, value)
+    }
+
+    fn set(&mut self, node: &'a NodeProto, value: Value) -> Result<()> {
+        let name = node.output.first().ok_or("a node without an output")?;
+        self.values.insert(name, value);
+        Ok(())
+    }
+
+    fn value(&self, node: &NodeProto, index: usize) -> Result<Value> {
+        let name = node
+            .input
+            .get(index)
+            .map(String::as_str)
+            .unwrap_or_default();
+        self.values
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("{} reads an unknown `{name}`", node.op_type))
+    }
+
+    fn tensor(&self, node: &NodeProto, index: usize) -> Result<TensorId> {
+        match self.value(node, index)? {
+            Value::Tensor(tensor) => Ok(tensor),
+            _ => Err(format!("a {} of constants", node.op_type)),
+        }
+    }
+
+    fn constant(&self, node: &NodeProto, index: usize) -> Result<(Vec<f32>, Vec<usize>)> {
+        match self.value(node, index)? {
+            Value::Constant(values, dims) => Ok((values, dims)),
+            _ => Err(format!("a {} whose weights are computed", node.op_type)),
+        }
+    }
+
+    fn computes_shapes(&self, node: &NodeProto) -> bool {
+        let known = |name: &String| {
+            matches!(
+                self.values.get(name.as_str()),
+                Some(Value::Shape | Value::Constant(..))
+            )
+        };
+        node.input.iter().all(|name| name.is_empty() || known(name))
+    }
+
+    /// The one node that reads what `node` computes, if there is just one and the graph's output is another.
+    fn only_reader(&self, node: &NodeProto) -> Option<(usize, &'a NodeProto)> {
+        let name = node.output.first()?;
+        match self.readers.get(name.as_str())?.as_slice() {
+            &[reader] if self.graph.output.iter().all(|output| output.name != *name) => {
+                Some((reader, &self.graph.node[reader]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in the activation that follows `node`: returns it, and the node whose output is the result.
+    fn activation(&mut self, node: &'a NodeProto) -> Result<(Activation, &'a NodeProto)> {
+        let Some((index, next)) = self.only_reader(node) else {
+            return Ok((Activation::None, node));
+        };
+        let activation = match next.op_type.as_str() {
+            "Relu" => Activation::Relu,
+            "Clip" => {
+                let bound = |input: usize, name: &str, default: f32| -> Result<f32> {
+                    if next.input.get(input).is_some_and(|name| !name.is_empty()) {
+                        let (values, _) = self.later_constant(next, input)?;
+                        return values
+                            .first()
+                            .copied()
+                            .ok_or_else(|| "an empty bound".into());
+                    }
+                    Ok(next
+                        .attribute
+                        .iter()
+                        .find(|attribute| attribute.name == name)
+                        .map_or(default, |attribute| attribute.f))
+                };
+                Activation::Clip {
+                    min: bound(1, "min", f32::NEG_INFINITY)?,
+                    max: bound(2, "max", f32::INFINITY)?,
+                }
+            }
+            _ => return Ok((Activation::None, node)),
+        };
+        self.taken.insert(index);
+        Ok((activation, next))
+    }
+
+    /// A constant that may be written down only behind the node that is being read.
+    fn later_constant(&self, node: &NodeProto, input: usize) -> Result<(Vec<f32>, Vec<usize>)> {
+        if let Ok(found) = self.constant(node, input) {
+            return Ok(found);
+        }
+        let name = &node.input[input];
+        let tensor = self
+            .graph
+            .node
+            .iter()
+            .find(|node| node.op_type == "Constant" && node.output.contains(name))
+            .and_then(|node| {
+                node.attribute
+                    .iter()
+                    .find(|attribute| attribute.name == "value")
+            })
+            .and_then(|attribute| attribute.t.as_ref())
+            .ok_or_else(|| format!("`{name}` is computed"))?;
+        match constant(self.onnx, tensor)? {
+            Value::Constant(values, dims) => Ok((values, dims)),
+            _ => Err(format!("`{name}` is computed")),
+        }
+    }
+
+    fn conv(&mut self, node: &'a NodeProto) -> Result<()> {
+        let input = self.tensor(node, 0)?;
+        let (mut weights, dims) = self.constant(node, 1)?;
+        let &[outputs, _, height, width] = dims.as_slice() else {
+            return Err("a convolution that is not of images".into());
+        };
+        let mut bias = match node.input.get(2) {
+            Some(name) if !name.is_empty() => self.constant(node, 2)?.0,
+            _ => vec![0.0; outputs],
+        };
+        if attribute(node, "auto_pad")
+            .is_some_and(|value| !matches!(value.s.as_slice(), b"" | b"NOTSET"))
+        {
+            return Err("a convolution with automatic padding".into());
+        }
+        if sizes(node, "dilations", [1, 1])? != [1, 1] {
+            return Err("a dilated convolution".into());
+        }
+        let stride = sizes(node, "strides", [1, 1])?;
+        let [top, left, bottom, right] = sizes(node, "pads", [0; 4])?;
+        let groups = attribute(node, "group").map_or(1, |value| value.i);
+
+        let mut last = node;
+        if let Some((index, next)) = self
+            .only_reader(node)
+            .filter(|(_, next)| next.op_type == "BatchNormalization")
+        {
+            self.normalise(next, &mut weights, &mut bias)?;
+            self.taken.insert(index);
+            last = next;
+        }
+        let (activation, last) = self.activation(last)?;
+        let conv = Conv {
+            out_channels: outputs,
+            kernel: (height, width),
+            stride: (stride[0], stride[1]),
+            padding: (top, left, bottom, right),
+            groups: usize::try_from(groups).map_err(|_| "negative groups")?,
+            weights: &weights,
+            bias: &bias,
+            activation,
+        };
+        let output = self
+            .builder
+            .conv(input, &conv)
+            .map_err(|error| error.to_string())?;
+        self.set(last, Value::Tensor(output))
+    }
+
+    /// Folds a batch normalisation into the convolution before it.
+    fn normalise(&self, node: &NodeProto, weights: &mut [f32], bias: &mut [f32]) -> Result<()> {
+        let [scale, shift, mean, variance] =
+            [1, 2, 3, 4].map(|index| self.constant(node, index).map(|found| found.0));
+        let (scale, shift, mean, variance) = (scale?, shift?, mean?, variance?);
+        let epsilon = attribute(node, "epsilon").map_or(1e-5, |value| value.f);
+        let channels = bias.len();
+        if [&scale, &shift, &mean, &variance]
+            .iter()
+            .any(|values| values.len() != channels)
+            || channels == 0
+        {
+            return Err("a batch normalisation of other channels".into());
+        }
+        let window = weights.len() / channels;
+        for (channel, filter) in weights.chunks_exact_mut(window).enumerate() {
+            let factor = scale[channel] / (variance[channel] + epsilon).sqrt();
+            filter.iter_mut().for_each(|weight| *weight *= factor);
+            bias[channel] = (bias[channel] - mean[channel]) * factor + shift[channel];
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, node: &'a NodeProto) -> Result<()> {
+        let (a, b) = (self.tensor(node, 0)?, self.tensor(node, 1)?);
+        let (activation, last) = self.activation(node)?;
+        let sum = self
+            .builder
+            .add(a, b, activation)
+            .map_err(|error| error.to_string())?;
+        self.set(last, Value::Tensor(sum))
+    }
+
+    fn reduce_mean(&mut self, node: &NodeProto) -> Result<Value> {
+        let input = self.tensor(node, 0)?;
+        let mut axes: Vec<i64> = match attribute(node, "axes") {
+            Some(axes) => axes.ints.clone(),
+            None => self
+                .later_constant(node, 1)?
+                .0
+                .iter()
+                .map(|axis| *axis as i64)
+                .collect(),
+        };
+        axes.iter_mut()
+            .for_each(|axis| *axis = if *axis < 0 { *axis + 4 } else { *axis });
+        axes.sort_unstable();
+        if axes != [2, 3] {
+            return Err("a mean over other axes than height and width".into());
+        }
+        Ok(Value::Tensor(self.builder.global_average_pool(input)))
+    }
+
+    /// A dense layer reads its input in ONNX's own order, so that flattening changes nothing.
+    fn flatten(&mut self, node: &NodeProto) -> Result<Value> {
+        let value = self.value(node, 0)?;
+        if let Value::Tensor(_) = value {
+            let next = self
+                .only_reader(node)
+                .map(|(_, next)| next.op_type.as_str());
+            if !matches!(
+                next,
+                None | Some(
+                    "Gemm" | "MatMul" | "Softmax" | "Dropout" | "Identity" | "Flatten" | "Reshape"
+                )
+            ) {
+                return Err(format!("a {} between layers", node.op_type));
+            }
+        }
+        Ok(value)
+    }
+
+    fn gemm(&mut self, node: &NodeProto) -> Result<Value> {
+        let is_one = |name: &str| attribute(node, name).is_none_or(|value| value.f == 1.0);
+        if attribute(node, "transA").is_some_and(|value| value.i != 0)
+            || !is_one("alpha")
+            || !is_one("beta")
+        {
+            return Err("a Gemm that scales or transposes its input".into());
+        }
+        let (weights, dims) = self.constant(node, 1)?;
+        let transposed = attribute(node, "transB").is_some_and(|value| value.i != 0);
+        let bias = if node.input.len() > 2 {
+            self.constant(node, 2)?.0
+        } else {
+            Vec::new()
+        };
+        self.dense(node, weights, &dims, transposed, &bias)
+    }
+
+    /// A product with constant weights, and the sum with constant biases that may follow.
+    fn matmul(&mut self, node: &'a NodeProto) -> Result<()> {
+        let (weights, dims) = self.constant(node, 1)?;
+        let mut last = node;
+        let mut bias = Vec::new();
+        if let Some((index, next)) = self
+            .only_reader(node)
+            .filter(|(_, next)| next.op_type == "Add")
+        {
+            let other = usize::from(next.input.first() == node.output.first());
+            if let Ok((values, _)) = self.later_constant(next, other) {
+                (bias, last) = (values, next);
+                self.taken.insert(index);
+            }
+        }
+        let value = self.dense(node, weights, &dims, false, &bias)?;
+        self.set(last, value)
+    }
+
+    fn dense(
+        &mut self,
+        node: &NodeProto,
+        weights: Vec<f32>,
+        dims: &[usize],
+        transposed: bool,
+        bias: &[f32],
+    ) -> Result<Value> {
+        let input = self.tensor(node, 0)?;
+        let &[rows, columns] = dims else {
+            return Err("a product with weights that are no matrix".into());
+        };
+        let (outputs, weights) = if transposed {
+            (rows, weights)
+        } else {
+            let turned =
+                (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).copied());
+            (columns, turned.collect())
+        };
+        let output = self
+            .builder
+            .dense(input, outputs, &weights, bias)
+            .map_err(|error| error.to_string())?;
+        Ok(Value::Tensor(output))
+    }
+}
+
+fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n tract_onnx::pb::AttributeProto> {
+    node.attribute
+        .iter()
+        .find(|attribute| attribute.name == name)
+}
+
+fn sizes<const N: usize>(node: &NodeProto, name: &str, default: [usize; N]) -> Result<[usize; N]> {
+    let Some(attribute) = attribute(node, name) else {
+        return Ok(default);
+    };
+    let sizes: Option<Vec<usize>> = attribute
+        .ints
+        .iter()
+        .map(|size| usize::try_from(*size).ok())
+        .collect();
+    sizes
+        .and_then(|sizes| <[usize; N]>::try_from(sizes).ok())
+        .ok_or_else(|| format!("a {} with odd {name}", node.op_type))
+}
