@@ -3,8 +3,8 @@
 //! `decode` (and `jpeg`) -> `preprocess` -> `infer` -> `rank`, put together in `model`. What makes a component of it is in
 //! the binary: `bindings`, `component` and `cli`.
 //!
-//! Models come as ONNX files, which `load` makes ready (`onnx` checks them, `tract` runs them, `recognise` finds the layers
-//! that our own kernels run instead), or in the form that `compiled` writes and reads. `on_host` is for models that the host
+//! Models come as ONNX files, which `load` makes ready (`onnx` checks them, `tract` runs them; our own kernels run the
+//! layers that `pinhole-onnx` recognises instead), or in the form that `compiled` writes and reads. `on_host` is for models that the host
 //! runs. `alloc` keeps snapshots small.
 
 pub mod alloc;
@@ -22,8 +22,6 @@ pub mod on_host;
 mod onnx;
 pub mod preprocess;
 pub mod rank;
-#[cfg(feature = "tract")]
-mod recognise;
 #[cfg(feature = "tract")]
 mod tract;
 

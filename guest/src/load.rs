@@ -8,15 +8,12 @@ use crate::infer::{ElementType, Input, Network};
 use crate::model::Model;
 use crate::onnx;
 use crate::preprocess::{Colour, Interpolation, Layout, Preprocessing};
-use crate::recognise::{Recognised, recognise};
 use crate::tract::{Plan, classes_of};
 use pinhole_kernels::Precision;
+use pinhole_onnx::{Recognised, agree, probe, recognise};
 use sha2::{Digest, Sha256};
 use tract_onnx::Onnx;
 use tract_onnx::prelude::DatumType;
-
-/// How far a score may be from tract's, as a part of the largest: the order of additions differs, nothing else.
-const TOLERANCE: f32 = 1e-3;
 
 /// What a model file does not say. What is `None` is read from the model where it says so, and is otherwise what
 /// torchvision's ImageNet classifiers use.
@@ -53,10 +50,8 @@ pub struct ModelConfig {
 /// Parses, checks and optimises an ONNX file, and runs it once. `ended` is told the name of each stage that has ended. The
 /// error is one plain sentence.
 pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, String> {
-    let onnx = onnx::framework();
-    let described = onnx::describe(&onnx, file)?;
-    ended("parse");
-    let (preprocessing, input) = settle(&described, &config)?;
+    let onnx = pinhole_onnx::framework();
+    let (described, preprocessing, input) = parsed(&onnx, file, &config, ended)?;
     let scores_are_probabilities = config
         .probabilities
         .unwrap_or(described.ends_in_probabilities);
@@ -77,10 +72,8 @@ pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, 
 /// Parses and checks an ONNX file that the host will run, and writes down in `compiled`'s form what a guest must know of it.
 /// The error is one plain sentence.
 pub fn for_host(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Vec<u8>, String> {
-    let onnx = onnx::framework();
-    let described = onnx::describe(&onnx, file)?;
-    ended("parse");
-    let (preprocessing, input) = settle(&described, &config)?;
+    let onnx = pinhole_onnx::framework();
+    let (described, preprocessing, input) = parsed(&onnx, file, &config, ended)?;
     let scores_are_probabilities = config
         .probabilities
         .unwrap_or(described.ends_in_probabilities);
@@ -98,6 +91,18 @@ pub fn for_host(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Vec
         softmax: false,
         network: Outline { output },
     })
+}
+
+fn parsed(
+    onnx: &Onnx,
+    file: &[u8],
+    config: &ModelConfig,
+    ended: fn(&str),
+) -> Result<(onnx::Described, Preprocessing, Input), String> {
+    let described = onnx::describe(onnx, file)?;
+    ended("parse");
+    let (preprocessing, input) = settle(&described, config)?;
+    Ok((described, preprocessing, input))
 }
 
 fn one_label_a_class(classes: usize, labels: &[String]) -> Result<(), String> {
@@ -135,7 +140,7 @@ fn network(
     ended("warm up");
     let own = || {
         let [checked, kept] = recognised;
-        agrees(
+        check(
             &built(&input, checked?, Precision::Fp32)?,
             &probe,
             &expected,
@@ -166,29 +171,13 @@ fn built(input: &Input, layers: Recognised, precision: Precision) -> Result<Netw
     Ok(Network::on_kernels(input.clone(), network, softmax))
 }
 
-fn agrees(own: &Network, probe: &[f32], expected: &[f32]) -> Result<(), String> {
+fn check(own: &Network, probe: &[f32], expected: &[f32]) -> Result<(), String> {
     let scores = own.run(probe).map_err(|error| error.to_string())?;
-    let largest = expected
-        .iter()
-        .fold(1.0_f32, |largest, score| largest.max(score.abs()));
-    let agree = |(own, tract): (&f32, &f32)| (own - tract).abs() <= TOLERANCE * largest;
-    if scores.len() == expected.len() && scores.iter().zip(expected).all(agree) {
+    if agree(&scores, expected) {
         Ok(())
     } else {
         Err("the recognised layers give other scores than the model".into())
     }
-}
-
-/// Values of -2 to 2 without a pattern: what a normalised picture may hold, the same on every machine.
-fn probe(length: usize) -> Vec<f32> {
-    let mut state = 0x2545_f491_u32;
-    (0..length)
-        .map(|_| {
-            // A linear congruential generator: its upper bits are random enough for this.
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) as f32 / 16_384.0 - 2.0
-        })
-        .collect()
 }
 
 /// Settles what the configuration leaves open from what the file says, and checks that the two agree.

@@ -2,9 +2,9 @@
 //! words make better error sentences than an optimiser's.
 
 use crate::preprocess::Layout;
-use std::collections::HashSet;
+use pinhole_onnx::{Held, causes, held};
 use tract_onnx::Onnx;
-use tract_onnx::pb::{self, tensor_proto, tensor_shape_proto, type_proto};
+use tract_onnx::pb::{self, tensor_proto};
 use tract_onnx::prelude::{DatumType, Framework, InferenceModel};
 
 /// An ONNX model that takes one image, as far as its file tells.
@@ -23,14 +23,6 @@ pub struct Described {
     pub ends_in_probabilities: bool,
 }
 
-/// The framework, with the settings that real exporters' files need: shapes noted inside a file carry a symbolic batch,
-/// which would contradict the batch of 1 that we fix.
-pub fn framework() -> Onnx {
-    tract_onnx::onnx()
-        .with_ignore_output_shapes(true)
-        .with_ignore_value_info(true)
-}
-
 /// Reads and checks a file. The error is one plain sentence.
 pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
     let proto = onnx.proto_model_for_read(&mut file).map_err(|_| {
@@ -43,11 +35,6 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
         .filter(|graph| !graph.node.is_empty())
         .ok_or("This is not an ONNX model: it has no graph.")?;
 
-    let weights: HashSet<&str> = graph
-        .initializer
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .collect();
     let external = tensor_proto::DataLocation::External as i32;
     if graph
         .initializer
@@ -56,11 +43,7 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
     {
         return Err("The model keeps its weights in a separate file: save it as one file, with the weights inside.".into());
     }
-    let inputs: Vec<_> = graph
-        .input
-        .iter()
-        .filter(|input| !weights.contains(input.name.as_str()))
-        .collect();
+    let inputs = pinhole_onnx::inputs(graph);
     let &[input] = inputs.as_slice() else {
         let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
         return Err(format!(
@@ -128,32 +111,14 @@ impl Described {
 
 fn tensor_of(input: &pb::ValueInfoProto) -> Result<(DatumType, [Option<usize>; 4]), String> {
     let name = &input.name;
-    let Some(type_proto::Value::TensorType(tensor)) =
-        input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
-    else {
+    let Some(Held { element_type, dims }) = held(input) else {
         return Err(format!("The model's input `{name}` is not a tensor."));
     };
-    let element_type = match tensor_proto::DataType::try_from(tensor.elem_type) {
-        Ok(tensor_proto::DataType::Float) => DatumType::F32,
-        Ok(tensor_proto::DataType::Float16) => DatumType::F16,
-        Ok(tensor_proto::DataType::Uint8) => DatumType::U8,
-        _ => {
-            return Err(format!(
-                "The model's input `{name}` has elements that are neither 32-bit nor 16-bit floats nor bytes."
-            ));
-        }
-    };
-    let dims: Vec<Option<usize>> = tensor
-        .shape
-        .iter()
-        .flat_map(|shape| &shape.dim)
-        .map(|dim| match dim.value {
-            Some(tensor_shape_proto::dimension::Value::DimValue(size)) => {
-                usize::try_from(size).ok().filter(|size| *size > 0)
-            }
-            _ => None,
-        })
-        .collect();
+    let element_type = element_type.ok_or_else(|| {
+        format!(
+            "The model's input `{name}` has elements that are neither 32-bit nor 16-bit floats nor bytes."
+        )
+    })?;
     let dims = <[Option<usize>; 4]>::try_from(dims).map_err(|dims| {
         format!(
             "The model's input `{name}` has {} dimensions; an image needs 4: batch, channels, height and width, in either order.",
@@ -170,11 +135,7 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-/// An error of tract as the end of a sentence: its causes in one line.
+/// An error of tract as the end of a sentence.
 pub fn sentence(what: &str, error: &tract_onnx::prelude::TractError) -> String {
-    let causes: Vec<String> = error
-        .chain()
-        .map(|cause| cause.to_string().replace('\n', " "))
-        .collect();
-    format!("{what}: {}.", causes.join(": ").trim_end_matches('.'))
+    format!("{what}: {}.", causes(error))
 }

@@ -87,9 +87,12 @@ pub struct SandboxArgs {
 pub enum Engine {
     /// The guest, in its sandbox.
     Guest,
-    /// The host, natively, with tract.
+    /// The host, natively, with tract, or with Pinhole's own kernels where these can run the model.
     #[cfg(feature = "nn-tract")]
     Tract,
+    /// The same without tract: for models that `bake --network` has written.
+    #[cfg(feature = "nn-kernels")]
+    Kernels,
     /// The host, natively, with ONNX Runtime's library, which ORT_DYLIB_PATH names.
     #[cfg(feature = "nn-onnxruntime")]
     Onnxruntime,
@@ -402,6 +405,12 @@ pub struct BakeArgs {
     /// The component to write
     #[arg(short, long, value_name = "FILE.wasm")]
     pub output: PathBuf,
+
+    /// With `--engine nn`: write the model in the form of Pinhole's own kernels as well, for `serve --engine kernels`, which
+    /// then needs neither the ONNX file nor tract
+    #[cfg(feature = "nn-tract")]
+    #[arg(long, value_name = "FILE")]
+    pub network: Option<PathBuf>,
 
     /// Write native code beside the component as well, as FILE.cwasm: it starts at once
     #[arg(long)]

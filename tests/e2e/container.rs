@@ -1,6 +1,6 @@
 //! The scratch image, in a real Docker: what is in it, how it runs, how it ends.
 
-use crate::common::imagenet::{imagenet, imagenet_int8};
+use crate::common::imagenet::{imagenet, imagenet_int8, imagenet_nn};
 use crate::common::server::Client;
 use crate::common::{
     Ended, answer, assert_same, dist, files, in_ci, pictures, pinhole, run, say, skipped, wait,
@@ -11,6 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const IMAGE: &str = "pinhole";
+/// The one whose host runs the model.
+const IMAGE_NN: &str = "pinhole-nn";
 
 /// The Docker client, or none, said aloud, where there is no Docker. In CI there must be.
 fn docker() -> Option<impl Fn(&[&str]) -> Ended> {
@@ -154,34 +156,84 @@ fn the_container_answers_like_the_host_and_ends_well() {
 const STARTS: usize = 5;
 
 #[test]
+fn the_image_whose_host_runs_the_model_starts_at_once_too() {
+    let Some(docker) = docker() else { return };
+    let shipped =
+        ["pinhole", "guest.cwasm", "model"].map(|name| size(&dist(&format!("image-nn/{name}"))));
+    let inspect = docker(&["image", "inspect", IMAGE_NN, "--format", "{{.Size}}"]).ok();
+    assert_eq!(
+        inspect.trim().parse::<u64>().unwrap(),
+        shipped.iter().sum::<u64>(),
+        "the image holds something else than the three files"
+    );
+    let Some(model) = imagenet_nn() else { return };
+    let host = size(&dist("image-nn/pinhole"));
+    let whole = host + size(&model.cwasm) + size(&model.network);
+    say(&format!(
+        "the image whose host runs the model: host {:.2} MB, with the ImageNet model {:.1} MB",
+        host as f64 / 1e6,
+        whole as f64 / 1e6
+    ));
+    assert!(whole < 30_000_000, "{whole}");
+    let picture = std::fs::read(&files(&model.images, "jpg")[0]).unwrap();
+    let files = [(&*model.cwasm, "guest.cwasm"), (&*model.network, "model")];
+    tell_starts(&docker, "the host's kernels", IMAGE_NN, &files, &picture);
+}
+
+fn size(file: &Path) -> u64 {
+    std::fs::metadata(file).unwrap().len()
+}
+
+#[test]
 fn the_image_with_the_imagenet_model_starts_at_once() {
     let Some(docker) = docker() else { return };
     for (precision, model) in [("int8", imagenet_int8()), ("fp32", imagenet())] {
         let Some(model) = model else { return };
         let picture = std::fs::read(&files(&model.images, "jpg")[0]).unwrap();
-        let mut starts: Vec<(f64, f64)> = (0..STARTS)
-            .map(|_| first_answer(&docker, &model.cwasm, &picture))
-            .collect();
-        starts.sort_by(|a, b| a.partial_cmp(b).unwrap());
-        let (process, command) = starts[STARTS / 2];
-        say(&format!(
-            "{precision}: {process:.0} ms from the container's start to the first answer, {command:.0} ms from `docker start` on (medians of {STARTS})"
-        ));
+        let files = [(&*model.cwasm, "guest.cwasm")];
+        tell_starts(&docker, precision, IMAGE, &files, &picture);
     }
 }
 
+/// Says how long an image takes to its first answer, with these files in place of its own.
+fn tell_starts(
+    docker: &dyn Fn(&[&str]) -> Ended,
+    what: &str,
+    image: &str,
+    files: &[(&Path, &str)],
+    picture: &[u8],
+) {
+    let mut starts: Vec<(f64, f64)> = (0..STARTS)
+        .map(|_| first_answer(docker, image, files, picture))
+        .collect();
+    starts.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let (process, command) = starts[STARTS / 2];
+    say(&format!(
+        "{what}: {process:.0} ms from the container's start to the first answer, {command:.0} ms from `docker start` on (medians of {STARTS})"
+    ));
+}
+
 /// Milliseconds to the first answer: from when Docker says that the container started, and from when it was told to.
-fn first_answer(docker: &dyn Fn(&[&str]) -> Ended, component: &Path, picture: &[u8]) -> (f64, f64) {
+fn first_answer(
+    docker: &dyn Fn(&[&str]) -> Ended,
+    image: &str,
+    files: &[(&Path, &str)],
+    picture: &[u8],
+) -> (f64, f64) {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let mount = format!("{}:/guest.cwasm:ro", component.display());
+    let mounts: Vec<String> = files
+        .iter()
+        .map(|(file, name)| format!("{}:/{name}:ro", file.display()))
+        .collect();
     let options = ["--read-only", "--cap-drop", "ALL", "--network", "host"];
-    let mut create = vec!["create", "--volume", &mount];
+    let mut create = vec!["create"];
+    create.extend(mounts.iter().flat_map(|mount| ["--volume", mount]));
     create.extend(options);
     let listen = port.to_string();
-    create.extend([IMAGE, "serve", "--listen", &listen]);
+    create.extend([image, "serve", "--listen", &listen]);
     let container = Container {
         docker,
         id: docker(&create).ok().trim().to_string(),

@@ -193,6 +193,60 @@ fn engine(model: &ImageNet) -> [String; 4] {
     ["--engine", "tract", "--model", model.onnx.to_str().unwrap()].map(str::to_string)
 }
 
+/// What tract reads at each start, a host may have written down once, for hosts without tract.
+#[test]
+fn a_model_written_down_for_the_kernels_gives_the_same_scores() {
+    let Some(model) = imagenet_nn() else { return };
+    let network = model.network.to_str().unwrap();
+    let server = Server::of(&model.cwasm, &["--engine", "kernels", "--model", network]);
+    assert_exact(&server, model);
+    let size = std::fs::metadata(&model.network).unwrap().len() as f64 / 1e6;
+    say(&format!(
+        "the model for the host's kernels takes {size:.2} MB"
+    ));
+}
+
+/// A model that our own kernels cannot run.
+fn quantised(model: &ImageNet) -> PathBuf {
+    model
+        .onnx
+        .with_file_name("mobilenetv2-imagenet-int8-qdq.onnx")
+}
+
+#[test]
+fn a_model_that_the_kernels_cannot_run_is_not_written_down() {
+    let Some(model) = imagenet_nn() else { return };
+    let folder = TempDir::new().unwrap();
+    let labels = model.onnx.with_file_name("imagenet-labels.txt");
+    for (onnx, engine, words) in [
+        (quantised(model), "nn", "serve it with --engine tract"),
+        (model.onnx.clone(), "guest", "goes with --engine nn"),
+    ] {
+        let mut command = pinhole();
+        command.args(["bake", "--engine", engine, "--model"]);
+        command.arg(onnx).arg("--labels").arg(&labels);
+        command.arg("-o").arg(folder.path().join("model.wasm"));
+        command
+            .arg("--network")
+            .arg(folder.path().join("model.network"));
+        let ended = run(&mut command, b"");
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn tract_runs_what_the_kernels_cannot() {
+    let Some(model) = imagenet_nn() else { return };
+    let other = format!("mobilenetv2-imagenet={}", quantised(model).display());
+    let server = Server::of(&model.cwasm, &["--engine", "tract", "--model", &other]);
+    assert!(server.log().contains("host-tract"), "{}", server.log());
+    let picture = std::fs::read(model.images.join("n01514859_hen.jpg")).unwrap();
+    let best = server.client.predict(&picture).answer().predictions;
+    assert_eq!(best[0].label, "hen");
+}
+
 fn serve(model: &ImageNet, options: &[&str]) -> Server {
     let engine = engine(model);
     let options: Vec<&str> = engine
@@ -212,8 +266,9 @@ fn photographs_are_classified_as_onnx_runtime_does() {
     let info = metrics
         .lines()
         .find(|line| line.starts_with("pinhole_model_info{"));
-    assert!(info.unwrap().contains("engine=\"host-tract\""), "{info:?}");
-    assert!(server.log().contains("host-tract"), "{}", server.log());
+    let engine = "host-kernels-fp32";
+    assert!(info.unwrap().contains(engine), "{info:?}");
+    assert!(server.log().contains(engine), "{}", server.log());
     let size = |path: &Path| std::fs::metadata(path).unwrap().len() as f64 / 1e6;
     say(&format!(
         "the component takes {:.2} MB, precompiled {:.2} MB",
@@ -301,7 +356,11 @@ fn agree(engine: &str, tolerance: f32, best: &BTreeMap<String, Prediction>, mode
 #[test]
 fn exact_tensors_give_exact_logits() {
     let Some(model) = imagenet_nn() else { return };
-    let server = serve(model, &[]);
+    assert_exact(&serve(model, &[]), model);
+}
+
+/// Fails unless an exact tensor is answered with ONNX Runtime's logits.
+fn assert_exact(server: &Server, model: &ImageNet) {
     let infer = |data: &[f32]| {
         let request = serde_json::json!({"inputs": [
             {"name": "input", "datatype": "FP32", "shape": [1, 3, 224, 224], "data": data}
@@ -324,7 +383,7 @@ fn exact_tensors_give_exact_logits() {
 #[test]
 fn a_deadline_that_passes_in_the_engine_is_told_afterwards() {
     let Some(model) = imagenet_nn() else { return };
-    let slow = format!("slow={}", model.onnx.display());
+    let slow = format!("slow={}", quantised(model).display());
     let hostile = Hostile::start(&["--model", &slow, "--deadline-ms", "10"]);
     // The guest itself takes a fraction of that, and the engine several times as long.
     let reply = hostile.server.client.predict(b"slow");
@@ -377,6 +436,7 @@ fn who_runs_the_model_is_settled_before_anything_is_run() {
     // The opposite scores, under a name that the operator vouches for.
     assert_ne!(best(&[&tract[..], &[&named]].concat()), own);
 
+    let kernels = ["--engine", "kernels", "--model"];
     let default = dist("guest.cwasm");
     for (component, options, words) in [
         (&component, vec![], "leaves its model to the host"),
@@ -405,6 +465,11 @@ fn who_runs_the_model_is_settled_before_anything_is_run() {
             &component,
             [&tract[..], &[model, "--model", &named]].concat(),
             "Two models are named `colours`",
+        ),
+        (
+            &component,
+            [&kernels[..], &[model]].concat(),
+            "`pinhole bake --network`",
         ),
         (
             &default,

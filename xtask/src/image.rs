@@ -13,33 +13,55 @@ pub struct Options {
     files_only: bool,
     features: String,
     nn: bool,
+    /// Whether tract is in the host of that one.
+    tract: bool,
     /// A model and its labels, instead of the default ones.
     model: Option<PathBuf>,
     labels: Option<PathBuf>,
 }
 
 impl Options {
-    /// Reads the command's arguments.
-    pub fn parse(arguments: &[OsString]) -> Result<Self> {
-        let mut options = Self {
+    /// Those of the image whose host runs the model.
+    pub fn nn() -> Self {
+        Self {
+            nn: true,
+            ..Self::none()
+        }
+    }
+
+    fn none() -> Self {
+        Self {
             tag: None,
             files_only: false,
             features: String::new(),
             nn: false,
+            tract: false,
             model: None,
             labels: None,
-        };
+        }
+    }
+
+    /// Reads the command's arguments.
+    pub fn parse(arguments: &[OsString]) -> Result<Self> {
+        let mut options = Self::none();
         let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
         while let Some(argument) = arguments.next() {
             match &*argument {
                 "--files" => options.files_only = true,
                 "--nn" => options.nn = true,
-                option @ ("--features" | "--tag" | "--model" | "--labels") => {
+                option @ ("--engine" | "--features" | "--tag" | "--model" | "--labels") => {
                     let value = arguments
                         .next()
                         .ok_or_else(|| anyhow!("{option} needs a value."))?
                         .into_owned();
                     match option {
+                        "--engine" => {
+                            options.tract = match &*value {
+                                "kernels" => false,
+                                "tract" => true,
+                                _ => bail!("--engine is kernels or tract."),
+                            }
+                        }
                         "--features" => options.features = value,
                         "--tag" => options.tag = Some(value),
                         "--model" => options.model = Some(value.into()),
@@ -56,6 +78,9 @@ impl Options {
         }
         if options.model.is_some() && !options.nn {
             bail!("--model is for --nn: bake it into the component otherwise.");
+        }
+        if options.tract && !options.nn {
+            bail!("--engine is for --nn.");
         }
         Ok(options)
     }
@@ -82,17 +107,13 @@ pub fn image(workspace: &Workspace, options: &Options) -> Result<()> {
         ("pinhole", None)
     };
     let tag = options.tag.as_deref().unwrap_or(tag);
-    assemble(workspace, &client, tag, target)
+    assemble(workspace, &client, tag, target, options.tract)
 }
 
-/// Writes what goes into the image whose host runs the model to `dist/image-nn/`: the host with tract, the precompiled
-/// component, and the model.
-fn files_nn(workspace: &Workspace, options: &Options) -> Result<()> {
-    let features = format!("nn-tract,{}", options.features);
-    // Not in the image's own profile: here the host runs the model, and must be fast.
-    let features = ["--no-default-features", "--features", &features];
-    let host = build::host(workspace, "release", &features)?;
-    build::install(&host, &workspace.dist("image-nn/pinhole"))?;
+/// Writes what goes into the image whose host runs the model to `dist/image-nn/`: the host, the precompiled component, and
+/// the model, as an ONNX file where tract is to read it.
+pub fn files_nn(workspace: &Workspace, options: &Options) -> Result<()> {
+    host_nn(workspace, options.tract, &options.features)?;
     let default = |end: &str| workspace.root.join("models").join(format!("default.{end}"));
     let model = options.model.clone().unwrap_or_else(|| default("onnx"));
     let labels = options
@@ -110,12 +131,28 @@ fn files_nn(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.model.is_none() {
         bake.args([Path::new("--config"), &default("toml")]);
     }
+    let place = workspace.dist("image-nn/model");
+    if !options.tract {
+        bake.args([Path::new("--network"), &place]);
+    }
     run(&mut bake)?;
     build::install(
         &wasm.with_extension("cwasm"),
         &workspace.dist("image-nn/guest.cwasm"),
     )?;
-    build::install(&model, &workspace.dist("image-nn/model.onnx"))
+    if options.tract {
+        build::install(&model, &place)?;
+    }
+    Ok(())
+}
+
+/// Writes the host of that image.
+pub fn host_nn(workspace: &Workspace, tract: bool, features: &str) -> Result<()> {
+    let engine = if tract { "nn-tract" } else { "nn-kernels" };
+    let features = format!("{engine},{features}");
+    let features = ["--no-default-features", "--features", &features];
+    let host = build::host(workspace, "image", &features)?;
+    build::install(&host, &workspace.dist("image-nn/pinhole"))
 }
 
 /// Writes what goes into the image to `dist/image/`: the host without a compiler, and the precompiled component.
@@ -139,6 +176,7 @@ pub fn assemble(
     client: &Path,
     tag: &str,
     target: Option<&str>,
+    tract: bool,
 ) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(
@@ -154,6 +192,12 @@ pub fn assemble(
             "--build-arg",
             concat!("VERSION=", env!("CARGO_PKG_VERSION")),
         ])
+        .args(
+            tract
+                .then_some(["--build-arg", "ENGINE=tract"])
+                .into_iter()
+                .flatten(),
+        )
         .args(target.into_iter().flat_map(|target| ["--target", target]))
         .env("DOCKER_BUILDKIT", "1")
         .current_dir(&workspace.root);
@@ -183,6 +227,9 @@ mod tests {
         assert!(parse(&["--tag"]).is_err());
         assert!(parse(&["--nn", "--model", "m.onnx", "--labels", "l.txt"]).is_ok());
         assert!(parse(&["--nn", "--model", "m.onnx"]).is_err());
+        assert!(parse(&["--nn", "--engine", "tract"]).unwrap().tract);
+        assert!(parse(&["--nn", "--engine", "guest"]).is_err());
+        assert!(parse(&["--engine", "tract"]).is_err());
         assert!(parse(&["--model", "m.onnx", "--labels", "l.txt"]).is_err());
         assert!(parse(&["a:b"]).is_err());
     }

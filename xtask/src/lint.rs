@@ -22,17 +22,17 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
         "warnings",
     ]))?;
     say("running clippy on the host without its compiler");
-    run(&mut workspace.cargo(&[
-        "clippy",
-        "--release",
-        "--locked",
-        "--package",
-        "pinhole-host",
-        "--no-default-features",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    for engine in [&[][..], &["--features", "nn-kernels"]] {
+        let mut clippy = workspace.cargo(&[
+            "clippy",
+            "--release",
+            "--locked",
+            "--package",
+            "pinhole-host",
+            "--no-default-features",
+        ]);
+        run(clippy.args(engine).args(["--", "-D", "warnings"]))?;
+    }
     say("running clippy on the guests");
     add_target(workspace)?;
     let nn = "pinhole-guest/nn,pinhole-hostile/nn";

@@ -38,7 +38,9 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     match docker::find() {
         Ok(client) => {
             image::files(workspace, "")?;
-            image::assemble(workspace, &client, "pinhole", None)?;
+            image::assemble(workspace, &client, "pinhole", None, false)?;
+            image::files_nn(workspace, &image::Options::nn())?;
+            image::assemble(workspace, &client, "pinhole-nn", Some("nn"), false)?;
             tests.env("DOCKER", client);
         }
         // The tests say themselves what they skip, and fail in CI.

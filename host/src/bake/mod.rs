@@ -34,6 +34,15 @@ const NN_GUEST: &str = "guest-nn.wasm";
 /// Bakes and, where asked, precompiles. Nothing is written before everything has been made.
 pub fn run(args: &BakeArgs) -> Result<()> {
     output::check(&args.output)?;
+    #[cfg(feature = "nn-tract")]
+    if let Some(network) = &args.network {
+        if args.engine != BakedEngine::Nn {
+            return Err(anyhow!(
+                "--network writes a model for the host to run: it goes with --engine nn."
+            ));
+        }
+        output::check(network)?;
+    }
     let model = read(&args.model, "model")?;
     let config = model_config::read(args)?;
     let served = match args.engine {
@@ -77,6 +86,14 @@ pub fn run(args: &BakeArgs) -> Result<()> {
             &args.output.with_extension("cwasm"),
             &code,
         )?);
+    }
+    #[cfg(feature = "nn-tract")]
+    if let Some(path) = &args.network {
+        let side = config.crop.unwrap_or(224) as usize;
+        let network =
+            crate::nn::write_network(&model, side).map_err(|sentence| anyhow!(sentence))?;
+        progress.done("network", Some(network.len()));
+        files.push(output::prepare(path, &network)?);
     }
     let rounded = args.engine == BakedEngine::Guest && args.precision == Precision::Int8;
     if compiled.is_some() && rounded {

@@ -16,21 +16,12 @@ pub enum Kind {
     /// tract, built in.
     #[cfg(feature = "nn-tract")]
     Tract,
+    /// Our own kernels, built in.
+    #[cfg(feature = "nn-kernels")]
+    Kernels,
     /// ONNX Runtime, a library.
     #[cfg(feature = "nn-onnxruntime")]
     OnnxRuntime,
-}
-
-impl Kind {
-    /// What `engine` says in descriptions of a model that it runs.
-    pub fn name(self) -> &'static str {
-        match self {
-            #[cfg(feature = "nn-tract")]
-            Self::Tract => "host-tract",
-            #[cfg(feature = "nn-onnxruntime")]
-            Self::OnnxRuntime => "host-onnxruntime",
-        }
-    }
 }
 
 /// Who runs the model.
@@ -52,13 +43,13 @@ impl Choice {
             ),
             #[cfg(feature = "nn-tract")]
             Engine::Tract => Kind::Tract,
+            #[cfg(feature = "nn-kernels")]
+            Engine::Kernels => Kind::Kernels,
             #[cfg(feature = "nn-onnxruntime")]
             Engine::Onnxruntime => Kind::OnnxRuntime,
         };
         if args.models.is_empty() {
-            bail!(
-                "The host is to run the model, but there is none: name the ONNX file with --model."
-            );
+            bail!("The host is to run the model, but there is none: name its file with --model.");
         }
         Ok(Self::Host(kind, args.models.clone()))
     }
@@ -90,14 +81,14 @@ impl Choice {
         if let Some(twice) = models.name_given_twice() {
             bail!("Two models are named `{twice}`: give each a name of its own.");
         }
-        if models.iter().all(|(name, _)| name != model.name) {
+        let Some((_, own)) = models.iter().find(|(name, _)| *name == model.name) else {
             bail!(
                 "{} asks for a model named `{}`, and none of those given has that name.",
                 component.display(),
                 model.name
             );
-        }
-        model.engine = kind.name().into();
+        };
+        model.engine = own.engine().into();
         Ok(models)
     }
 }
@@ -107,28 +98,46 @@ fn load(kind: Kind, named: &NamedModel, own: &ModelInfo) -> Result<(String, Arc<
     let path = named.file.display();
     let file = std::fs::read(&named.file)
         .map_err(|error| anyhow!("The model {path} cannot be read: {error}."))?;
-    if named.name.is_none() && sha256(&file) != own.sha256 {
-        bail!(
-            "{path} is not the file that the component was baked for, which has the SHA-256 {}: name that one, bake again, or write --model {}={path} to use it all the same.",
-            own.sha256,
-            own.name
-        );
-    }
+    let unusable = |why: String| anyhow!("The model {path} cannot be made ready: {why}.");
+    let expected = |sha256: &str| {
+        if named.name.is_none() && sha256 != own.sha256 {
+            bail!(
+                "{path} is not the file that the component was baked for, which has the SHA-256 {}, or was not made from that: name that one, bake again, or write --model {}={path} to use it all the same.",
+                own.sha256,
+                own.name
+            );
+        }
+        Ok(())
+    };
     let name = named.name.clone().unwrap_or_else(|| own.name.clone());
-    let shape: Vec<usize> = own.input.shape.iter().map(|size| *size as usize).collect();
-    let shape = (name == own.name).then_some(shape.as_slice());
+    #[cfg(feature = "nn-kernels")]
+    if kind == Kind::Kernels {
+        let (made_from, model) = super::network::load(&file).map_err(unusable)?;
+        expected(&made_from)?;
+        return Ok((name, Arc::new(model)));
+    }
+    expected(&sha256(&file))?;
     let model = catch_unwind(|| match kind {
         #[cfg(feature = "nn-tract")]
-        Kind::Tract => super::tract::load(&file, shape),
+        Kind::Tract => super::tract::load(&file, shape(own, &name).as_deref()),
+        #[cfg(feature = "nn-kernels")]
+        Kind::Kernels => Err("it is no ONNX model".into()),
         #[cfg(feature = "nn-onnxruntime")]
-        Kind::OnnxRuntime => super::onnxruntime::load(&file, shape),
+        Kind::OnnxRuntime => super::onnxruntime::load(&file, shape(own, &name).as_deref()),
     })
     .unwrap_or_else(|_| Err("the engine panicked".into()))
-    .map_err(|why| anyhow!("The model {path} cannot be made ready: {why}."))?;
+    .map_err(unusable)?;
     Ok((name, Arc::new(model)))
 }
 
-fn sha256(file: &[u8]) -> String {
+/// What a model of this name gets as its input, where it is the component's own.
+#[cfg(any(feature = "nn-tract", feature = "nn-onnxruntime"))]
+fn shape(own: &ModelInfo, name: &str) -> Option<Vec<usize>> {
+    let shape = own.input.shape.iter().map(|size| *size as usize);
+    (name == own.name).then(|| shape.collect())
+}
+
+pub(super) fn sha256(file: &[u8]) -> String {
     Sha256::digest(file)
         .iter()
         .map(|byte| format!("{byte:02x}"))

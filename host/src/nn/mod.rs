@@ -2,12 +2,18 @@
 //! `wasi:nn`. What reaches an engine is a tensor that was checked, and nothing else.
 //!
 //! `choice` is what the operator asked for, `session` what one instance sees of it, `model` a loaded model, `slot` what each of
-//! its inputs takes, `tract` and `onnxruntime` are engines.
+//! its inputs takes (`open` as a file says it), `tract`, our own `kernels` and `onnxruntime` are engines. `network` is a model written down for `kernels`.
 
 mod choice;
+#[cfg(feature = "nn-kernels")]
+mod kernels;
 mod model;
+#[cfg(feature = "nn-kernels")]
+mod network;
 #[cfg(feature = "nn-onnxruntime")]
 mod onnxruntime;
+#[cfg(any(feature = "nn-tract", feature = "nn-onnxruntime"))]
+mod open;
 mod session;
 mod slot;
 #[cfg(feature = "nn-tract")]
@@ -15,6 +21,9 @@ mod tract;
 
 pub use choice::Choice;
 pub use session::{Session, add_to_linker};
+
+#[cfg(all(feature = "bake", feature = "nn-tract"))]
+pub use network::write as write_network;
 
 use model::Model;
 use std::sync::Arc;

@@ -6,6 +6,9 @@ use wasmtime_wasi_nn::Tensor;
 
 /// A model in an engine. It is run by several threads at the same time.
 pub trait Engine: Send + Sync {
+    /// What `engine` says in descriptions of a model that it runs.
+    fn name(&self) -> &'static str;
+
     /// Runs the model on a tensor for each input, in the model's order. Returns a tensor for each output, in that order.
     /// The error is why the engine could not, for the log.
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String>;
@@ -79,6 +82,11 @@ impl Model {
         Ok(inputs)
     }
 
+    /// What `engine` says in descriptions of it.
+    pub fn engine(&self) -> &'static str {
+        self.engine.name()
+    }
+
     /// The bytes of its largest input.
     pub fn largest_input(&self) -> usize {
         self.inputs
@@ -107,6 +115,10 @@ mod tests {
     struct Fake;
 
     impl Engine for Fake {
+        fn name(&self) -> &'static str {
+            "fake"
+        }
+
         fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
             match inputs[0].data[0] {
                 1 => panic!("in the middle"),

@@ -2,7 +2,7 @@
 //! distribution's, named by ORT_DYLIB_PATH.
 
 use super::model::{Engine, Model};
-use super::slot::{Open, settle};
+use super::open::{Open, settle};
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
@@ -94,6 +94,10 @@ struct Sessions {
 }
 
 impl Engine for Sessions {
+    fn name(&self) -> &'static str {
+        "host-onnxruntime"
+    }
+
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();

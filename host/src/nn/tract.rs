@@ -1,18 +1,68 @@
-//! tract, natively: pure Rust, so that it is in the scratch image.
+//! tract, natively: pure Rust, so that it is in the scratch image. It reads every model, and is what our own kernels are
+//! compared with before they run one instead.
 
+use super::kernels::Layers;
 use super::model::{Engine, Model};
-use super::slot::{Open, Slot, settle};
-use tract_onnx::pb::{self, tensor_proto, tensor_shape_proto, type_proto};
+use super::open::{Open, settle};
+use super::slot::Slot;
+use pinhole_kernels::Precision;
+use pinhole_onnx::{Held, Recognised, agree, causes, held, probe, recognise};
+use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use wasmtime_wasi_nn::wit::TensorType;
 
-/// Reads an ONNX file and optimises the model for a batch of 1. The first input has the given shape, where one is given. The
-/// error is the end of a sentence.
-pub fn load(mut file: &[u8], shape: Option<&[usize]>) -> Result<Model, String> {
-    // Shapes noted inside a file carry a symbolic batch, which would contradict the batch of 1.
-    let onnx = tract_onnx::onnx()
-        .with_ignore_output_shapes(true)
-        .with_ignore_value_info(true);
+/// An ONNX file that tract has optimised for a batch of 1.
+struct Loaded {
+    inputs: Vec<Slot>,
+    outputs: Vec<String>,
+    /// The same as layers of our own kernels, or why it is none.
+    layers: Result<Layers, String>,
+    plan: Plan,
+}
+
+/// Reads an ONNX file. The first input has the given shape, where one is given. The error is the end of a sentence.
+pub fn load(file: &[u8], shape: Option<&[usize]>) -> Result<Model, String> {
+    let Loaded {
+        inputs,
+        outputs,
+        layers,
+        plan,
+    } = read(file, |inputs| settle(inputs, shape))?;
+    Ok(match layers {
+        Ok(layers) => Model::new(inputs, outputs, layers),
+        Err(why) => {
+            tracing::debug!("tract runs the model, and not our own kernels: {why}");
+            Model::new(inputs, outputs, plan)
+        }
+    })
+}
+
+/// The one input, the one output, and the layers of a model that our own kernels can run. The error, where they cannot, is
+/// the end of a sentence.
+#[cfg(feature = "bake")]
+pub fn layers(file: &[u8], side: usize) -> Result<(Slot, String, Layers), String> {
+    let loaded = read(file, |mut inputs| {
+        if let Some(first) = inputs.first_mut() {
+            let sizes = first.shape.iter_mut().skip(1);
+            sizes.for_each(|size| *size = size.or(Some(side)));
+        }
+        settle(inputs, None)
+    })?;
+    let layers = loaded.layers?;
+    match (
+        <[Slot; 1]>::try_from(loaded.inputs),
+        <[String; 1]>::try_from(loaded.outputs),
+    ) {
+        (Ok([input]), Ok([output])) => Ok((input, output, layers)),
+        _ => Err("it has several inputs or outputs".into()),
+    }
+}
+
+fn read(
+    mut file: &[u8],
+    settle: impl FnOnce(Vec<Open>) -> Result<Vec<Slot>, String>,
+) -> Result<Loaded, String> {
+    let onnx = pinhole_onnx::framework();
     let proto = onnx
         .proto_model_for_read(&mut file)
         .map_err(|_| "it is no ONNX model, or damaged".to_string())?;
@@ -20,84 +70,130 @@ pub fn load(mut file: &[u8], shape: Option<&[usize]>) -> Result<Model, String> {
         .graph
         .as_ref()
         .ok_or("it is no ONNX model: it has no graph")?;
-    let weights: Vec<&str> = graph
-        .initializer
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .collect();
-    let inputs = graph
-        .input
-        .iter()
-        .filter(|input| !weights.contains(&input.name.as_str()))
+    let inputs = pinhole_onnx::inputs(graph)
+        .into_iter()
         .map(slot)
         .collect::<Result<_, _>>()?;
-    let inputs = settle(inputs, shape)?;
+    let inputs = settle(inputs)?;
     let outputs = graph
         .output
         .iter()
         .map(|output| output.name.clone())
         .collect();
-    let plan = plan(&onnx, &proto, &inputs).map_err(|error| sentence(&error))?;
-    Ok(Model::new(inputs, outputs, Plan(plan)))
+    let recognised = recognised(&onnx, graph, &inputs);
+    let plan = plan(&onnx, &proto, &inputs).map_err(|error| causes(&error))?;
+    Ok(Loaded {
+        inputs,
+        outputs,
+        layers: recognised.and_then(|recognised| believed(recognised, &plan)),
+        plan,
+    })
 }
 
-fn plan(
+/// The model as layers of our own kernels, or why it is none.
+fn recognised(
     onnx: &tract_onnx::Onnx,
-    proto: &pb::ModelProto,
+    graph: &pb::GraphProto,
     inputs: &[Slot],
-) -> TractResult<Arc<TypedRunnableModel>> {
+) -> Result<Recognised, String> {
+    let [input] = inputs else {
+        return Err(format!("it takes {} inputs", inputs.len()));
+    };
+    match (input.element_type, input.shape.as_slice()) {
+        (TensorType::Fp32, &[1, channels, height, width]) if height == width => {
+            recognise(onnx, graph, &input.name, height, channels)
+        }
+        _ => Err("its input is no square of 32-bit floats, channels first".into()),
+    }
+}
+
+/// Recognised layers, if they give the scores that tract gives.
+fn believed(recognised: Recognised, plan: &Plan) -> Result<Layers, String> {
+    let (expected, shape) = plan.probed().map_err(|error| causes(&error))?;
+    let dimensions = shape
+        .iter()
+        .map(|size| u32::try_from(*size).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()?;
+    let network = recognised
+        .builder
+        .build(recognised.output, Precision::Fp32)
+        .map_err(|error| error.to_string())?;
+    let layers = Layers::new(network, recognised.softmax, dimensions);
+    let probe: Vec<[u8; 4]> = probe(plan.shape.iter().product())
+        .into_iter()
+        .map(f32::to_le_bytes)
+        .collect();
+    if agree(&layers.scores(&probe), &expected) {
+        Ok(layers)
+    } else {
+        Err("the recognised layers give other scores".into())
+    }
+}
+
+fn plan(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, inputs: &[Slot]) -> TractResult<Plan> {
     let mut model = onnx.model_for_proto_model(proto)?;
     for (index, slot) in inputs.iter().enumerate() {
         let fact = InferenceFact::dt_shape(datum_type(slot.element_type)?, &slot.shape);
         model.set_input_fact(index, fact)?;
     }
-    model.into_optimized()?.into_runnable()
+    Ok(Plan {
+        shape: inputs
+            .first()
+            .map(|slot| slot.shape.clone())
+            .unwrap_or_default(),
+        model: model.into_optimized()?.into_runnable()?,
+    })
 }
 
 fn slot(input: &pb::ValueInfoProto) -> Result<Open, String> {
     let name = &input.name;
-    let Some(type_proto::Value::TensorType(tensor)) =
-        input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
-    else {
+    let Some(Held { element_type, dims }) = held(input) else {
         return Err(format!("its input `{name}` is no tensor"));
     };
-    let element_type = match tensor_proto::DataType::try_from(tensor.elem_type) {
-        Ok(tensor_proto::DataType::Float) => TensorType::Fp32,
-        Ok(tensor_proto::DataType::Float16) => TensorType::Fp16,
-        Ok(tensor_proto::DataType::Uint8) => TensorType::U8,
+    let element_type = match element_type {
+        Some(DatumType::F32) => TensorType::Fp32,
+        Some(DatumType::F16) => TensorType::Fp16,
+        Some(DatumType::U8) => TensorType::U8,
         _ => return Err(format!("its input `{name}` has neither floats nor bytes")),
     };
-    let shape = tensor
-        .shape
-        .iter()
-        .flat_map(|shape| &shape.dim)
-        .map(|dim| match dim.value {
-            Some(tensor_shape_proto::dimension::Value::DimValue(size)) => {
-                usize::try_from(size).ok().filter(|size| *size > 0)
-            }
-            _ => None,
-        })
-        .collect();
     Ok(Open {
         name: name.clone(),
-        shape,
+        shape: dims,
         element_type,
     })
 }
 
 /// A model that tract has optimised. Each run has a state of its own, so that runs need no lock.
-struct Plan(Arc<TypedRunnableModel>);
+struct Plan {
+    model: Arc<TypedRunnableModel>,
+    /// Of its first input.
+    shape: Vec<usize>,
+}
 
 impl Engine for Plan {
+    fn name(&self) -> &'static str {
+        "host-tract"
+    }
+
     fn run(
         &self,
         inputs: &[wasmtime_wasi_nn::Tensor],
     ) -> Result<Vec<wasmtime_wasi_nn::Tensor>, String> {
-        self.evaluate(inputs).map_err(|error| sentence(&error))
+        self.evaluate(inputs).map_err(|error| causes(&error))
     }
 }
 
 impl Plan {
+    /// The scores of a probe, and their shape.
+    fn probed(&self) -> TractResult<(Vec<f32>, Vec<usize>)> {
+        let probe = probe(self.shape.iter().product());
+        let input = Tensor::from_shape(&self.shape, &probe)?;
+        let outputs = self.model.run(tvec!(input.into_tvalue()))?;
+        let scores = outputs[0].cast_to::<f32>()?;
+        let scores = scores.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        Ok((scores, outputs[0].shape().to_vec()))
+    }
+
     fn evaluate(
         &self,
         inputs: &[wasmtime_wasi_nn::Tensor],
@@ -106,7 +202,7 @@ impl Plan {
             .iter()
             .map(|tensor| Ok(taken(tensor)?.into_tvalue()))
             .collect::<TractResult<_>>()?;
-        let outputs = self.0.run(inputs)?;
+        let outputs = self.model.run(inputs)?;
         outputs.iter().map(|tensor| given(tensor)).collect()
     }
 }
@@ -181,13 +277,4 @@ fn given(tensor: &Tensor) -> TractResult<wasmtime_wasi_nn::Tensor> {
         }
     };
     Ok(wasmtime_wasi_nn::Tensor::new(shape, ty, data))
-}
-
-/// An error with its causes, in one line.
-fn sentence(error: &TractError) -> String {
-    let causes: Vec<String> = error
-        .chain()
-        .map(|cause| cause.to_string().replace('\n', " "))
-        .collect();
-    causes.join(": ").trim_end_matches('.').to_string()
 }

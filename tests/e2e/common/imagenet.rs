@@ -12,6 +12,8 @@ pub struct ImageNet {
     pub cwasm: PathBuf,
     /// The model that it was baked from.
     pub onnx: PathBuf,
+    /// The same for the host's own kernels, where the host is to run it.
+    pub network: PathBuf,
     /// The photographs, and what ONNX Runtime says of them.
     pub images: PathBuf,
 }
@@ -48,23 +50,25 @@ fn bake(models: &Path, images: PathBuf, options: [&str; 2]) -> ImageNet {
     std::fs::create_dir_all(&folder).unwrap();
     let wasm = folder.join("imagenet.wasm");
     let onnx = models.join("mobilenetv2-imagenet.onnx");
-    let ended = run(
-        pinhole()
-            .arg("bake")
-            .args([Path::new("--model"), &onnx])
-            .args([Path::new("--labels"), &models.join("imagenet-labels.txt")])
-            .args([Path::new("-o"), &wasm])
-            .arg("--precompile")
-            .args(options),
-        b"",
-    );
-    ended.ok();
+    let network = folder.join("imagenet.network");
+    let mut bake = pinhole();
+    bake.arg("bake")
+        .args([Path::new("--model"), &onnx])
+        .args([Path::new("--labels"), &models.join("imagenet-labels.txt")])
+        .args([Path::new("-o"), &wasm])
+        .arg("--precompile")
+        .args(options);
+    if options == ["--engine", "nn"] {
+        bake.arg("--network").arg(&network);
+    }
+    run(&mut bake, b"").ok();
     let cwasm = folder.join("imagenet.cwasm");
     assert!(wasm.is_file() && cwasm.is_file());
     ImageNet {
         wasm,
         cwasm,
         onnx,
+        network,
         images,
     }
 }
