@@ -35,7 +35,9 @@ const BOTTOM: f64 = 36.0;
 const TEXT: &str = "#787878";
 const GRID: &str = "#8a8a8a";
 /// One a series; the pairs also differ in lightness for who sees no hue.
-const COLOURS: [&str; 4] = ["#c2701c", "#2f81d6", "#1f9a8a", "#9a6fb8"];
+const COLOURS: [&str; 6] = [
+    "#c2701c", "#2f81d6", "#1f9a8a", "#d1495b", "#7a8a1f", "#9a6fb8",
+];
 
 impl Chart<'_> {
     /// The whole file.
@@ -77,16 +79,21 @@ impl Chart<'_> {
     }
 
     fn legend(&self, svg: &mut String) -> std::fmt::Result {
-        let mut x = LEFT;
+        let (mut x, mut y) = (LEFT, 55.0);
         for (series, colour) in self.series.iter().zip(COLOURS) {
+            // There are no font metrics here; this is a little more than a letter's mean width.
+            let width = 34.0 + 6.6 * series.name.chars().count() as f64;
+            if x + width > WIDTH {
+                (x, y) = (LEFT, y + 17.0);
+            }
             writeln!(
                 svg,
-                r#"<rect x="{x:.1}" y="58" width="11" height="11" rx="2" fill="{colour}"/><text x="{:.1}" y="68">{}</text>"#,
+                r#"<rect x="{x:.1}" y="{y:.1}" width="11" height="11" rx="2" fill="{colour}"/><text x="{:.1}" y="{:.1}">{}</text>"#,
                 x + 16.0,
+                y + 10.0,
                 escape(series.name)
             )?;
-            // There are no font metrics here; this is a little more than a letter's mean width.
-            x += 34.0 + 6.6 * series.name.chars().count() as f64;
+            x += width;
         }
         Ok(())
     }

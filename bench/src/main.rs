@@ -28,6 +28,7 @@ use load::Generator;
 use machine::{Machine, Placement, output};
 use measure::{Bench, milliseconds};
 use options::Options;
+use prepare::Flavour;
 use quiet::Quiet;
 use results::{Plan, Results, Size};
 use services::{Form, Kind, Programs};
@@ -99,8 +100,10 @@ fn measure(root: &Path, folder: &Path, options: &Options) -> Result<Results> {
     // Before anything else: somebody may go on working while this runs.
     let commit = machine::commit(root);
     let python = prepare::python(folder, &app.join("requirements.txt"))?;
-    let fp32 = prepare::component(&baked, &dist, model, labels, "fp32")?;
-    let int8 = prepare::component(&baked, &dist, model, labels, "int8")?;
+    let fp32 = prepare::component(&baked, &dist, model, labels, Flavour::Fp32)?;
+    let int8 = prepare::component(&baked, &dist, model, labels, Flavour::Int8)?;
+    let nn = prepare::component(&baked, &dist, model, labels, Flavour::Nn)?;
+    let library = prepare::onnx_runtime(&python)?;
     let (large, picture_size) = prepare::large_picture(folder, &python, &app, &options.picture)?;
 
     let placement = Placement::here()?;
@@ -113,6 +116,11 @@ fn measure(root: &Path, folder: &Path, options: &Options) -> Result<Results> {
         pinhole: dist.join("image/pinhole"),
         fp32: fp32.cwasm.clone(),
         int8: int8.cwasm.clone(),
+        nn: nn.cwasm.clone(),
+        network: nn.network.clone(),
+        kernels: dist.join("image-nn/pinhole"),
+        onnx_runtime: dist.join("tests/pinhole-onnxruntime"),
+        library,
         logs,
     };
     // At most a quarter more than all turns under load.
@@ -161,6 +169,12 @@ fn measure(root: &Path, folder: &Path, options: &Options) -> Result<Results> {
         ("this model in int8, precompiled", &int8.cwasm),
         ("this model in fp32, for any machine", &fp32.wasm),
         ("this model in int8, for any machine", &int8.wasm),
+        (
+            "Pinhole's host that runs the model, as in that image",
+            &programs.kernels,
+        ),
+        ("this model for that host", &programs.network),
+        ("the component for the host's model, precompiled", &nn.cwasm),
         ("this model as ONNX", model),
         ("FastAPI's Python packages, without Python itself", &venv),
     ] {

@@ -30,6 +30,9 @@ pub fn method(results: &Results, text: &mut String) -> std::fmt::Result {
          chooses its threads itself, or has one an inference where the table says so. Source: `bench/fastapi/`.\n\
          - Pinhole: `pinhole serve` as it is in the image, defaults but for the log level (warn), a fresh sandbox for each \
          request. Components baked from the same ONNX file.\n\
+         - Pinhole wasi-nn: the sandbox decodes and prepares, and the host runs the model: `--engine kernels`, our own ones natively, \
+         as in the image `nn` (`--engine tract` runs this model on them, too), or `--engine onnxruntime`, with FastAPI's own library and one thread an \
+         inference.\n\
          - Start: from the start of the process to its first answer, tried every millisecond; {} starts of each, in turns, files \
          in the page cache.\n\
          - Memory: the process and its children; idle after the first answer, loaded the largest of samples under load from 8 \

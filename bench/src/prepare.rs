@@ -15,6 +15,8 @@ pub struct Component {
     pub wasm: PathBuf,
     /// For this one.
     pub cwasm: PathBuf,
+    /// For the host's own kernels, where the host runs the model.
+    pub network: PathBuf,
 }
 
 /// Makes a Python environment with what FastAPI needs, and returns its Python.
@@ -46,6 +48,13 @@ pub fn python(folder: &Path, requirements: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// ONNX Runtime's library, as it is installed there.
+pub fn onnx_runtime(python: &Path) -> Result<PathBuf> {
+    let find = "import glob, os, onnxruntime as o; print(glob.glob(os.path.dirname(o.__file__) + '/capi/libonnxruntime.so.*')[0])";
+    let path = output(Command::new(python).args(["-c", find]))?;
+    Ok(PathBuf::from(path.trim()))
+}
+
 /// What is installed there, as `name==version`.
 pub fn packages(python: &Path) -> Result<Vec<String>> {
     let version = output(Command::new(python).arg("--version"))?;
@@ -56,20 +65,37 @@ pub fn packages(python: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Who runs a component's model, and how.
+#[derive(Clone, Copy, Debug)]
+pub enum Flavour {
+    /// The guest, in 32-bit floating point.
+    Fp32,
+    /// The guest, in 8-bit integers.
+    Int8,
+    /// The host.
+    Nn,
+}
+
 /// Bakes a model, unless the same was baked by the same program before.
 pub fn component(
     folder: &Path,
     dist: &Path,
     model: &Path,
     labels: &Path,
-    precision: &str,
+    flavour: Flavour,
 ) -> Result<Component> {
     let host = dist.join("pinhole");
-    let guests = ["guest-kernels.wasm", "guest-tract.wasm"].map(|name| dist.join(name));
+    let guests =
+        ["guest-kernels.wasm", "guest-tract.wasm", "guest-nn.wasm"].map(|name| dist.join(name));
+    let (name, options) = match flavour {
+        Flavour::Fp32 => ("fp32", ["--precision", "fp32"]),
+        Flavour::Int8 => ("int8", ["--precision", "int8"]),
+        Flavour::Nn => ("nn", ["--engine", "nn"]),
+    };
     let mut hasher = DefaultHasher::new();
-    for file in [&host, &guests[0], &guests[1]]
+    for file in std::iter::once(&host)
+        .chain(&guests)
         .map(PathBuf::as_path)
-        .into_iter()
         .chain([model, labels])
     {
         let bytes =
@@ -77,22 +103,28 @@ pub fn component(
         hasher.write_usize(bytes.len());
         hasher.write(&bytes);
     }
-    let name = format!("{:016x}-{precision}", hasher.finish());
+    let name = format!("{:016x}-{name}", hasher.finish());
     let component = Component {
         wasm: folder.join(format!("{name}.wasm")),
         cwasm: folder.join(format!("{name}.cwasm")),
+        network: folder.join(format!("{name}.network")),
     };
     // Written last, so that half of a bake is never taken for a whole one.
     let stamp = folder.join(format!("{name}.baked"));
     if stamp.is_file() && component.wasm.is_file() && component.cwasm.is_file() {
         return Ok(component);
     }
-    say(&format!("baking the model in {precision}"));
-    run(Command::new(&host)
-        .arg("bake")
+    say(&format!("baking the model, {name}"));
+    let mut bake = Command::new(&host);
+    if matches!(flavour, Flavour::Nn) {
+        bake.args(["bake", "--network"]).arg(&component.network);
+    } else {
+        bake.arg("bake");
+    }
+    run(bake
         .args([Path::new("--model"), model])
         .args([Path::new("--labels"), labels])
-        .args(["--precision", precision])
+        .args(options)
         .args([Path::new("-o"), &component.wasm])
         .arg("--precompile"))?;
     std::fs::write(&stamp, "").with_context(|| format!("{} cannot be written", stamp.display()))?;

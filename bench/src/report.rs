@@ -77,11 +77,7 @@ fn ratios(results: &Results, text: &mut String) -> std::fmt::Result {
     if !results.disturbed.is_empty() {
         writeln!(text)?;
     }
-    row(
-        text,
-        &["", Kind::PinholeFp32.name(), Kind::PinholeInt8.name()],
-    )?;
-    row(text, &["---"; 3])?;
+    table(text, "", &Kind::PINHOLE)?;
     for peer in [Kind::Fastapi, Kind::FastapiOneThread] {
         for (figure, what) in [
             (Figure::Images, "images a second"),
@@ -98,10 +94,7 @@ fn ratios(results: &Results, text: &mut String) -> std::fmt::Result {
                 };
                 let what = format!("{what}, {}{thread}", clients_name(clients));
                 let of = |kind| spread(results.load_ratio(kind, peer, clients, figure));
-                row(
-                    text,
-                    &[&what, &of(Kind::PinholeFp32), &of(Kind::PinholeInt8)],
-                )?;
+                line(text, &what, &Kind::PINHOLE, &of)?;
             }
         }
     }
@@ -131,10 +124,7 @@ fn ratios(results: &Results, text: &mut String) -> std::fmt::Result {
         }),
     ];
     for (what, of) in rows {
-        row(
-            text,
-            &[what, &of(Kind::PinholeFp32), &of(Kind::PinholeInt8)],
-        )?;
+        line(text, what, &Kind::PINHOLE, of)?;
     }
     writeln!(text)
 }
@@ -169,20 +159,14 @@ fn loads(results: &Results, text: &mut String) -> std::fmt::Result {
 }
 
 fn costs(results: &Results, text: &mut String) -> std::fmt::Result {
-    let names = Kind::MAIN.map(Kind::name);
-    let header = |text: &mut String, title| {
-        row(text, &[title, names[0], names[1], names[2]])?;
-        row(text, &["---"; 4])
-    };
     let line = |text: &mut String, what: &str, of: &dyn Fn(Kind) -> String| {
-        let cells = Kind::MAIN.map(of);
-        row(text, &[what, &cells[0], &cells[1], &cells[2]])
+        line(text, what, &Kind::MAIN, of)
     };
     writeln!(
         text,
         "## Start, memory, large pictures\n\n![Start](start.svg)\n![Memory](memory.svg)\n"
     )?;
-    header(text, "")?;
+    table(text, "", &Kind::MAIN)?;
     let times = |values: Option<&Vec<f64>>| spread(values.and_then(|values| Spread::of(values)));
     line(text, "start to first answer, ms", &|kind| {
         times(results.cold_start_ms.get(&kind))
@@ -325,6 +309,28 @@ fn inside(results: &Results, text: &mut String) -> std::fmt::Result {
         row(text, &[kind.name(), &spread(one), &spread(two)])?;
     }
     writeln!(text)
+}
+
+/// The head of a table with a column for each of these.
+fn table(text: &mut String, title: &str, kinds: &[Kind]) -> std::fmt::Result {
+    let mut cells = vec![title];
+    cells.extend(kinds.iter().map(|kind| kind.name()));
+    row(text, &cells)?;
+    row(text, &vec!["---"; cells.len()])
+}
+
+/// A line of such a table.
+fn line(
+    text: &mut String,
+    what: &str,
+    kinds: &[Kind],
+    of: &dyn Fn(Kind) -> String,
+) -> std::fmt::Result {
+    let values: Vec<String> = kinds.iter().map(|kind| of(*kind)).collect();
+    let cells: Vec<&str> = std::iter::once(what)
+        .chain(values.iter().map(String::as_str))
+        .collect();
+    row(text, &cells)
 }
 
 /// A line of a table.

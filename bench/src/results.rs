@@ -173,7 +173,8 @@ impl Results {
             }
         };
         let of = |spread: Option<Spread>| spread.map(|spread| spread.median);
-        for (kind, name) in [(Kind::PinholeFp32, "fp32"), (Kind::PinholeInt8, "int8")] {
+        for kind in Kind::PINHOLE {
+            let name = kind.short_name();
             for clients in crate::measure::CLIENTS {
                 let images = self.load_ratio(kind, Kind::Fastapi, clients, Figure::Images);
                 put(format!("{name}-images-{clients}-clients"), of(images));

@@ -28,20 +28,37 @@ pub enum Kind {
     PinholeFp32,
     /// Pinhole, 8-bit integers.
     PinholeInt8,
+    /// Pinhole with the model in the host, by our own kernels.
+    PinholeKernels,
+    /// The same, by ONNX Runtime.
+    PinholeOnnxRuntime,
 }
 
 impl Kind {
     /// In the order of the tables.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Fastapi,
         Self::PinholeFp32,
         Self::PinholeInt8,
+        Self::PinholeKernels,
+        Self::PinholeOnnxRuntime,
         Self::FastapiOneThread,
     ];
     /// Those of which one figure each is enough.
-    pub const MAIN: [Self; 3] = [Self::Fastapi, Self::PinholeFp32, Self::PinholeInt8];
+    pub const MAIN: [Self; 5] = [
+        Self::Fastapi,
+        Self::PinholeFp32,
+        Self::PinholeInt8,
+        Self::PinholeKernels,
+        Self::PinholeOnnxRuntime,
+    ];
     /// Ours.
-    pub const PINHOLE: [Self; 2] = [Self::PinholeFp32, Self::PinholeInt8];
+    pub const PINHOLE: [Self; 4] = [
+        Self::PinholeFp32,
+        Self::PinholeInt8,
+        Self::PinholeKernels,
+        Self::PinholeOnnxRuntime,
+    ];
 
     /// For tables and charts.
     pub fn name(self) -> &'static str {
@@ -50,6 +67,20 @@ impl Kind {
             Self::FastapiOneThread => "FastAPI, one ORT thread each",
             Self::PinholeFp32 => "Pinhole fp32",
             Self::PinholeInt8 => "Pinhole int8",
+            Self::PinholeKernels => "Pinhole wasi-nn, kernels",
+            Self::PinholeOnnxRuntime => "Pinhole wasi-nn, ORT",
+        }
+    }
+
+    /// For names of ratios.
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Fastapi => "fastapi",
+            Self::FastapiOneThread => "fastapi-one-thread",
+            Self::PinholeFp32 => "fp32",
+            Self::PinholeInt8 => "int8",
+            Self::PinholeKernels => "nn-kernels",
+            Self::PinholeOnnxRuntime => "nn-onnxruntime",
         }
     }
 }
@@ -70,6 +101,16 @@ pub struct Programs {
     pub fp32: PathBuf,
     /// The precompiled component in int8.
     pub int8: PathBuf,
+    /// The precompiled component that leaves its model to the host.
+    pub nn: PathBuf,
+    /// The model as the host's own kernels take it.
+    pub network: PathBuf,
+    /// The host that has these, as it goes into that image.
+    pub kernels: PathBuf,
+    /// The host that has ONNX Runtime.
+    pub onnx_runtime: PathBuf,
+    /// ONNX Runtime, the one that FastAPI has.
+    pub library: PathBuf,
     /// A folder for the services' logs.
     pub logs: PathBuf,
 }
@@ -146,17 +187,33 @@ impl Programs {
                     command.env_remove("ORT_THREADS");
                 }
             }
-            Kind::PinholeFp32 | Kind::PinholeInt8 => {
+            Kind::PinholeFp32
+            | Kind::PinholeInt8
+            | Kind::PinholeKernels
+            | Kind::PinholeOnnxRuntime => {
+                let (host, component, engine) = match kind {
+                    Kind::PinholeKernels => {
+                        (&self.kernels, &self.nn, Some(("kernels", &self.network)))
+                    }
+                    Kind::PinholeOnnxRuntime => (
+                        &self.onnx_runtime,
+                        &self.nn,
+                        Some(("onnxruntime", &self.model)),
+                    ),
+                    Kind::PinholeInt8 => (&self.pinhole, &self.int8, None),
+                    _ => (&self.pinhole, &self.fp32, None),
+                };
                 command
-                    .arg(&self.pinhole)
+                    .arg(host)
                     .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
-                    .arg("--component")
-                    .arg(if kind == Kind::PinholeFp32 {
-                        &self.fp32
-                    } else {
-                        &self.int8
-                    })
+                    .args([Path::new("--component"), component])
                     .env("LOG_LEVEL", "warn");
+                if let Some((engine, model)) = engine {
+                    command
+                        .args(["--engine", engine])
+                        .args([Path::new("--model"), model])
+                        .env("ORT_DYLIB_PATH", &self.library);
+                }
             }
         }
         command

@@ -10,6 +10,8 @@ pub fn bench(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build::build(workspace)?;
     // The host that is measured is the one that is shipped: without a compiler.
     image::files(workspace, "")?;
+    image::host_nn(workspace, false, "")?;
+    build::host_with_onnx_runtime(workspace)?;
     say("building the benchmark");
     run(workspace
         .cargo(&[
