@@ -83,11 +83,15 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
     ("dist/pinhole serve --component mobilenet.cwasm", Service),
     (
-        "dist/pinhole bake --engine nn --model mobilenetv2-12.onnx --labels models/imagenet.labels.txt -o mobilenet-nn.wasm --precompile",
+        "dist/pinhole bake --engine nn --model mobilenetv2-12.onnx --labels models/imagenet.labels.txt -o mobilenet-nn.wasm --precompile --network mobilenet.network",
         Here(""),
     ),
     (
         "dist/pinhole serve --component mobilenet-nn.cwasm --engine tract --model mobilenetv2-12.onnx",
+        Elsewhere("nn.rs serves such a component, with such a model"),
+    ),
+    (
+        "dist/pinhole serve --component mobilenet-nn.cwasm --engine kernels --model mobilenet.network",
         Elsewhere("nn.rs serves such a component, with such a model"),
     ),
 ];

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: builds what is compared, and the benchmark, which is a crate of its own so that nobody else waits for it.
 
+use crate::image::{self, Options, Runs};
 use crate::workspace::{Workspace, run, say};
-use crate::{build, image};
+use crate::{build, image_nn};
 use anyhow::Result;
 use std::ffi::OsString;
 
@@ -10,7 +11,7 @@ pub fn bench(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build::build(workspace)?;
     // The host that is measured is the one that is shipped: without a compiler.
     image::files(workspace, "")?;
-    image::host_nn(workspace, false, "")?;
+    image_nn::host(workspace, &Options::new(Runs::Kernels))?;
     build::host_with_onnx_runtime(workspace)?;
     say("building the benchmark");
     run(workspace

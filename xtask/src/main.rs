@@ -7,6 +7,7 @@ mod build;
 mod docker;
 mod http;
 mod image;
+mod image_nn;
 mod lint;
 mod models;
 mod python;
@@ -37,6 +38,9 @@ Commands:
         [--files]          Only write what goes into it to dist/image/, without Docker
         [--features LIST]  Features of the host that it lacks otherwise: otlp
         [--nn]             The image whose host runs the model [default name: pinhole-nn; files in dist/image-nn/]
+        [--engine kernels|tract|onnxruntime]
+                           With --nn: what runs it there [default: kernels]; the last one needs --library FILE, ONNX
+                           Runtime's own, and makes pinhole-onnxruntime from dist/image-onnxruntime/
         [--model FILE --labels FILE]
                            With --nn: another model than the default one
   http [COMPONENT OUTPUT]  Put a baked component behind HTTP of its own, for `wasmtime serve` and other wasi:http engines

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: unit tests, and end-to-end tests on the real artifacts.
 
+use crate::image::{self, Options, Runs};
 use crate::workspace::{Workspace, on_path, run, say, try_output};
-use crate::{build, docker, http, image, python};
+use crate::{build, docker, http, image_nn, python};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -38,9 +39,10 @@ pub fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     match docker::find() {
         Ok(client) => {
             image::files(workspace, "")?;
-            image::assemble(workspace, &client, "pinhole", None, false)?;
-            image::files_nn(workspace, &image::Options::nn())?;
-            image::assemble(workspace, &client, "pinhole-nn", Some("nn"), false)?;
+            image::assemble(workspace, &client, &Options::new(Runs::Guest))?;
+            let nn = Options::new(Runs::Kernels);
+            image_nn::files(workspace, &nn)?;
+            image::assemble(workspace, &client, &nn)?;
             tests.env("DOCKER", client);
         }
         // The tests say themselves what they skip, and fail in CI.
