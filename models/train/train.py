@@ -22,7 +22,7 @@ from start_from import start_from
 
 PRESETS = {
     # Ends by the clock: every schedule below follows the share of the time that is spent.
-    "cpu": {"minutes": 90.0, "epochs": None, "batch": 256, "lr": 0.2, "muon_lr": 0.07, "sides": [(0.4, 24), (0.7, 28), (1.0, 32)]},
+    "cpu": {"minutes": 90.0, "epochs": None, "batch": 256, "lr": 0.2, "muon_lr": 0.07, "sides": [(0.5, 24), (0.85, 28), (1.0, 32)]},
     # Ends by the count of epochs, so that it is reproducible. Not run yet.
     "full": {"minutes": None, "epochs": 300, "batch": 256, "lr": 0.2, "muon_lr": 0.07, "sides": [(1.0, 32)]},
 }

@@ -43,6 +43,8 @@ def main(chromium, address, screenshots, refused, *pictures):
             page.complaints = []
             page.on("pageerror", lambda error: page.complaints.append(str(error)))
             page.on("console", lambda line: page.complaints.append(line.text))
+            # From now on choosers are reported: the browser is told so with the first listener, and a key may be faster.
+            page.on("filechooser", lambda chooser: None)
             page.goto(url)
             expect(page.get_by_role("heading", level=1)).to_have_text("Pinhole")
             return page

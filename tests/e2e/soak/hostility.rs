@@ -22,6 +22,7 @@ fn hostile_pictures_beside_good_ones() {
     let is_right = |turn: usize, reply: &Reply| {
         reply.status == 200 && good[turn % good.len()].is_answered_by(reply)
     };
+    grow(&server);
     let is_a_verdict = |_: usize, reply: &Reply| [200, 413, 415, 422].contains(&reply.status);
     press(
         &mut server,
@@ -68,6 +69,22 @@ fn a_hostile_guest_beside_good_ones() {
             is_right: &is_its_price,
         },
     );
+}
+
+/// Has every worker meet large pictures: pages that they keep between instances are filled by nothing else, and might be much
+/// later.
+fn grow(server: &Server) {
+    let large = request(&jpeg(&scene(4000, 3000)));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut connection = Connection::open(&server.client.address).unwrap();
+                for _ in 0..5 {
+                    assert_eq!(connection.ask(&large).unwrap().status, 200);
+                }
+            });
+        }
+    });
 }
 
 /// Some of the clients: what they send, turn by turn, and what they may be answered.
