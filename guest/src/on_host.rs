@@ -46,7 +46,7 @@ impl OnHost {
         tensor: &[f32],
     ) -> Result<Vec<f32>, ClassifyError> {
         // No picture becomes one; a tensor that a client prepared may hold some, and engines may not expect that.
-        if tensor.chunks(4096).any(|part| has_nan(part)) {
+        if tensor.chunks(4096).any(has_nan) {
             return Err(ClassifyError::InvalidArgument(
                 "The tensor holds values that are not numbers.".into(),
             ));

@@ -73,6 +73,10 @@ group!(two, 2, "avx2,fma");
 group!(three, 3, "avx2,fma,avx512f,avx512vl");
 
 /// Adds the residual, limits the sums, and writes them to two planes a panel.
+#[allow(
+    clippy::needless_range_loop,
+    reason = "the loop goes over columns, not rows"
+)]
 #[target_feature(enable = "avx2,fma")]
 fn store<const P: usize>(
     weights: &Weights,
