@@ -4,8 +4,8 @@
 //! the binary: `bindings`, `component` and `cli`.
 //!
 //! Models come as ONNX files, which `load` makes ready (`onnx` checks them, `tract` runs them; our own kernels run the
-//! layers that `pinhole-onnx` recognises instead), or in the form that `compiled` writes and reads. `on_host` is for models that the host
-//! runs. `alloc` keeps snapshots small.
+//! layers that `pinhole-onnx` recognises instead), or in the form that `compiled` writes and reads. `on_host` is for models
+//! that the host runs. `alloc` keeps snapshots small.
 
 pub mod alloc;
 pub mod compiled;

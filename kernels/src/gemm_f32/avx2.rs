@@ -1,7 +1,7 @@
 //! The multiplication on x86-64 processors with AVX2 and fused multiply-add, which run natively what a sandbox runs
 //! elsewhere: a panel's eight channels are one vector.
 
-use super::{Column, PANEL, TILE, Target, Weights};
+use super::{Column, TILE, Target, Weights};
 use crate::simd::F32x4;
 use std::arch::x86_64::{
     __m128, __m256, _mm_add_ps, _mm_loadu_ps, _mm_max_ps, _mm_min_ps, _mm_set1_ps, _mm_storeu_ps,
@@ -129,11 +129,10 @@ fn store<const P: usize>(
 
 #[target_feature(enable = "avx2,fma")]
 fn load(values: &[[f32; 4]; 2]) -> __m256 {
-    let values: &[f32; PANEL] = values.as_flattened().try_into().unwrap_or(&[0.0; PANEL]);
     #[allow(unsafe_code, reason = "there is no safe load of a vector")]
     // SAFETY: these are eight floats.
     unsafe {
-        _mm256_loadu_ps(values.as_ptr())
+        _mm256_loadu_ps(values.as_flattened().as_ptr())
     }
 }
 
