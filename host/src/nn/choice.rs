@@ -110,23 +110,25 @@ fn load(kind: Kind, named: &NamedModel, own: &ModelInfo) -> Result<(String, Arc<
         Ok(())
     };
     let name = named.name.clone().unwrap_or_else(|| own.name.clone());
-    #[cfg(feature = "nn-kernels")]
-    if kind == Kind::Kernels {
-        let (made_from, model) = super::network::load(&file).map_err(unusable)?;
-        expected(&made_from)?;
-        return Ok((name, Arc::new(model)));
-    }
-    expected(&sha256(&file))?;
     let model = catch_unwind(|| match kind {
         #[cfg(feature = "nn-tract")]
-        Kind::Tract => super::tract::load(&file, shape(own, &name).as_deref()),
+        Kind::Tract => {
+            expected(&sha256(&file))?;
+            super::tract::load(&file, shape(own, &name).as_deref()).map_err(unusable)
+        }
         #[cfg(feature = "nn-kernels")]
-        Kind::Kernels => Err("it is no ONNX model".into()),
+        Kind::Kernels => {
+            let (made_from, model) = super::network::load(&file).map_err(unusable)?;
+            expected(&made_from)?;
+            Ok(model)
+        }
         #[cfg(feature = "nn-onnxruntime")]
-        Kind::OnnxRuntime => super::onnxruntime::load(&file, shape(own, &name).as_deref()),
+        Kind::OnnxRuntime => {
+            expected(&sha256(&file))?;
+            super::onnxruntime::load(&file, shape(own, &name).as_deref()).map_err(unusable)
+        }
     })
-    .unwrap_or_else(|_| Err("the engine panicked".into()))
-    .map_err(unusable)?;
+    .unwrap_or_else(|_| Err(unusable("the engine panicked".into())))?;
     Ok((name, Arc::new(model)))
 }
 
