@@ -88,11 +88,15 @@ const COMMANDS: &[(&str, Tried)] = &[
     ),
     (
         "dist/pinhole serve --component mobilenet-nn.cwasm --engine tract --model mobilenetv2-12.onnx",
-        Elsewhere("nn.rs serves such a component, with such a model"),
+        Elsewhere("nn/ serves such a component, with such a model"),
     ),
     (
         "dist/pinhole serve --component mobilenet-nn.cwasm --engine kernels --model mobilenet.network",
-        Elsewhere("nn.rs serves such a component, with such a model"),
+        Elsewhere("nn/ serves such a component, with such a model"),
+    ),
+    (
+        "wasmtime run -S nn,nn-graph=onnx::FOLDER --dir . mobilenet-nn.wasm cat.jpg",
+        Elsewhere("it takes a Wasmtime of one's own making; README says how it was tried"),
     ),
 ];
 
