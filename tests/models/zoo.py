@@ -44,11 +44,15 @@ def prepared(file: pathlib.Path, resize: int, crop: int, mean=MEAN, std=STD) -> 
 
 
 def shifted(pixels, kind: str, random: numpy.random.Generator, std=STD) -> numpy.ndarray:
-    """The same picture as another JPEG decoder gives it: up to half a grey level off, in each pixel (grain), or in whole
-    channels, as where colours are stored at half the resolution and halves are rounded in another way (cast)."""
-    shape = pixels.shape if kind == "grain" else (pixels.shape[0], 3, 1, 1)
-    noise = random.uniform(-1, 1, shape).astype(numpy.float32)
-    return pixels + noise * (0.5 / 255 / numpy.float32(std).reshape(1, 3, 1, 1))
+    """The same picture as another JPEG decoder gives it: up to half a level off, in each pixel (grain), or in a whole picture's
+    two colour differences (cast), as where these are stored at half the resolution and halves are rounded in another way."""
+    if kind == "grain":
+        levels = random.uniform(-0.5, 0.5, pixels.shape)
+    else:
+        blue, red = random.uniform(-0.5, 0.5, (2, len(pixels)))
+        # As JFIF has RGB made of them.
+        levels = numpy.stack([1.402 * red, -0.344 * blue - 0.714 * red, 1.772 * blue], 1)[:, :, None, None]
+    return pixels + (levels / 255 / numpy.reshape(std, (1, 3, 1, 1))).astype(numpy.float32)
 
 
 def enliven(model: torch.nn.Module, pictures: numpy.ndarray) -> torch.nn.Module:
