@@ -5,7 +5,6 @@ use super::model::Model;
 use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
 use crate::cli::{Engine, NamedModel, SandboxArgs};
 use anyhow::{Result, anyhow, bail};
-use sha2::{Digest, Sha256};
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,7 +138,10 @@ fn shape(own: &ModelInfo, name: &str) -> Option<Vec<usize>> {
     (name == own.name).then(|| shape.collect())
 }
 
+/// Of an ONNX file, in hexadecimal.
+#[cfg(any(feature = "nn-tract", feature = "nn-onnxruntime"))]
 pub(super) fn sha256(file: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
     Sha256::digest(file)
         .iter()
         .map(|byte| format!("{byte:02x}"))
