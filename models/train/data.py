@@ -58,8 +58,9 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
 def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Generator) -> torch.Tensor:
     """Random views, side x side. A share `photo` of them is made to vary as photographs do.
 
-    Every picture: mirrored or not, shifted by up to four pixels, and a patch of half of them blanked. The share: also
-    zoomed out or in, squeezed, blurred or sharpened, and lit differently.
+    Every picture: mirrored or not, shifted by up to four pixels, and a patch of three in four of them blanked. The share: also
+    zoomed out or in, squeezed, blurred or sharpened, and lit differently. Where side is below SIDE, half of them are cut
+    to it and half are scaled: cut ones show things as large as the network will see them, scaled ones show them whole.
     """
     n, device = len(images), images.device
 
@@ -70,7 +71,7 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
     x = normalise(images)
 
     # Where each output pixel comes from; above 1 is zooming out. Whole-pixel shifts alone keep the rest as sharp as it was.
-    zoom = 1 + chosen * (torch.exp(uniform(-0.35, 0.4)) - 1)
+    zoom = torch.where(uniform(0, 1) < 0.5, side / SIDE, 1.0) * (1 + chosen * (torch.exp(uniform(-0.35, 0.4)) - 1))
     squeeze = torch.exp(chosen * uniform(-0.2, 0.2))
     mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     shift = uniform(-4.5, 4.5, 2).round() * (2 / SIDE)
@@ -91,8 +92,8 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
     x = torch.lerp(x, grey, amount * uniform(-0.3, 0.4, 1, 1, 1))
     x = x * (1 + amount * uniform(-0.3, 0.3, 1, 1, 1)) + amount * uniform(-0.3, 0.3, 1, 1, 1) + amount * uniform(-0.08, 0.08, 3, 1, 1)
 
-    size = side // 4
-    cut = (uniform(0, 1) < 0.5).view(-1, 1, 1, 1)
+    size = side * 3 // 8
+    cut = (uniform(0, 1) < 0.75).view(-1, 1, 1, 1)
     y, z = (uniform(0, side - size).long().view(-1, 1, 1, 1) for _ in range(2))
     rows, columns = torch.arange(side, device=device).view(1, 1, -1, 1), torch.arange(side, device=device).view(1, 1, 1, -1)
     patch = cut & (rows >= y) & (rows < y + size) & (columns >= z) & (columns < z + size)

@@ -22,7 +22,7 @@ from start_from import start_from
 
 PRESETS = {
     # Ends by the clock: every schedule below follows the share of the time that is spent.
-    "cpu": {"minutes": 90.0, "epochs": None, "batch": 256, "lr": 0.2, "muon_lr": 0.07, "sides": [(0.5, 24), (0.85, 28), (1.0, 32)]},
+    "cpu": {"minutes": 90.0, "epochs": None, "batch": 256, "lr": 0.2, "muon_lr": 0.07, "sides": [(0.4, 24), (0.7, 28), (1.0, 32)]},
     # Ends by the count of epochs, so that it is reproducible. Not run yet.
     "full": {"minutes": None, "epochs": 300, "batch": 256, "lr": 0.2, "muon_lr": 0.07, "sides": [(1.0, 32)]},
 }
@@ -35,7 +35,7 @@ def arguments():
     parser.add_argument("--data", type=pathlib.Path, default=here / "../../../shared/data/cifar10-jpg.zip")
     parser.add_argument("--out", type=pathlib.Path, default=here / "runs", help="folder for checkpoint.pt and log.jsonl")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--init", type=pathlib.Path, help="an ONNX file that export.py wrote, to start from its weights")
+    parser.add_argument("--init", type=pathlib.Path, help="a checkpoint, or an ONNX file that export.py wrote, to start from its weights")
     parser.add_argument("--architecture", default="small32")
     parser.add_argument("--optimiser", choices=["sgd", "muon"], default="muon")
     parser.add_argument("--seed", type=int, default=1)
@@ -109,7 +109,9 @@ def work(rank: int, options) -> None:
 
     torch.manual_seed(options.seed)
     model = MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last)
-    if options.init:
+    if options.init and options.init.suffix == ".pt":
+        model.load_state_dict(torch.load(options.init, map_location=device, weights_only=True)["weights"])
+    elif options.init:
         start_from(model, options.init, images[:: len(images) // 512])
     average = copy.deepcopy(model)
     parameters = list(model.parameters())
