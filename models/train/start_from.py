@@ -1,4 +1,4 @@
-"""A network that starts where an exported ONNX file ended: for when its checkpoint is gone."""
+"""A network that starts where another training ended."""
 
 import pathlib
 
@@ -12,11 +12,14 @@ import data
 
 @torch.no_grad()
 def start_from(model: torch.nn.Module, path: pathlib.Path, images: torch.Tensor) -> None:
-    """Gives `model` the weights in `path`, which `export.py` wrote.
+    """Gives `model` the averaged weights in `path`: a checkpoint, or an ONNX file that `export.py` wrote.
 
-    Batch norms were folded into the convolutions before them; here each gets the scale and shift that undo its own
+    In the file batch norms were folded into the convolutions before them; here each gets the scale and shift that undo its own
     normalisation of `images` (uint8, a few hundred), so that the network computes what the file does.
     """
+    if path.suffix == ".pt":
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["weights"])
+        return
     stored = {tensor.name: torch.from_numpy(numpy.array(numpy_helper.to_array(tensor))) for tensor in onnx.load(str(path)).graph.initializer}
     pairs = []
     for name, module in model.named_modules():

@@ -109,9 +109,7 @@ def work(rank: int, options) -> None:
 
     torch.manual_seed(options.seed)
     model = MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last)
-    if options.init and options.init.suffix == ".pt":
-        model.load_state_dict(torch.load(options.init, map_location=device, weights_only=True)["weights"])
-    elif options.init:
+    if options.init:
         start_from(model, options.init, images[:: len(images) // 512])
     average = copy.deepcopy(model)
     parameters = list(model.parameters())
