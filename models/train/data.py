@@ -59,7 +59,7 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
     """Random views, side x side. A share `photo` of them is made to vary as photographs do.
 
     Every picture: mirrored or not, shifted by up to four pixels, and a patch of three in four of them blanked. The share: also
-    zoomed out or in, squeezed, blurred or sharpened, and lit differently. Where side is below SIDE, half of them are cut
+    zoomed out or in, turned, squeezed, blurred or sharpened, and lit differently. Where side is below SIDE, half of them are cut
     to it and half are scaled: cut ones show things as large as the network will see them, scaled ones show them whole.
     """
     n, device = len(images), images.device
@@ -76,8 +76,11 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
     mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     shift = uniform(-4.5, 4.5, 2).round() * (2 / SIDE)
     theta = torch.zeros(n, 2, 3, device=device)
-    theta[:, 0, 0] = mirror * zoom * squeeze
-    theta[:, 1, 1] = zoom / squeeze
+    angle = chosen * uniform(-0.3, 0.3)
+    theta[:, 0, 0] = mirror * zoom * squeeze * torch.cos(angle)
+    theta[:, 0, 1] = -mirror * zoom * squeeze * torch.sin(angle)
+    theta[:, 1, 0] = zoom / squeeze * torch.sin(angle)
+    theta[:, 1, 1] = zoom / squeeze * torch.cos(angle)
     theta[:, :, 2] = shift
     grid = F.affine_grid(theta, (n, 3, side, side), align_corners=False)
     x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -98,3 +101,22 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
     rows, columns = torch.arange(side, device=device).view(1, 1, -1, 1), torch.arange(side, device=device).view(1, 1, 1, -1)
     patch = cut & (rows >= y) & (rows < y + size) & (columns >= z) & (columns < z + size)
     return x.masked_fill(patch, 0).contiguous(memory_format=torch.channels_last)
+
+
+def mix(images: torch.Tensor, share: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """CutMix: a patch of a `share` of the views comes from the view before it in the batch. The views, and how much of each is the other's.
+
+    Less than half of it is, so the label of its own stays the first one. See https://arxiv.org/abs/1905.04899.
+    """
+    n, side, device = len(images), images.shape[-1], images.device
+
+    def uniform(low, high):
+        return torch.rand(n, generator=generator).mul_(high - low).add_(low).to(device)
+
+    size = (uniform(0.3, 0.7) * side).round() * (uniform(0, 1) < share)
+    y, z = ((uniform(0, 1) * (side - size + 1)).floor().view(-1, 1, 1, 1) for _ in range(2))
+    end = size.view(-1, 1, 1, 1)
+    rows, columns = torch.arange(side, device=device).view(1, 1, -1, 1), torch.arange(side, device=device).view(1, 1, 1, -1)
+    patch = (rows >= y) & (rows < y + end) & (columns >= z) & (columns < z + end)
+    mixed = torch.where(patch, images.roll(1, 0), images)
+    return mixed.contiguous(memory_format=torch.channels_last), (size / side) ** 2

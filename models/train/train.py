@@ -40,6 +40,7 @@ def arguments():
     parser.add_argument("--optimiser", choices=["sgd", "muon"], default="muon")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--photo", type=float, default=0.35, help="share of pictures that get the photograph augmentation")
+    parser.add_argument("--mix", type=float, default=0.5, help="share of pictures with a patch of another one; falls to nothing over the second half")
     parser.add_argument("--holdout", type=int, default=0, help="judge on this many training images instead of the test set")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="one a core; only without a GPU")
     parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS")
@@ -159,9 +160,11 @@ def work(rank: int, options) -> None:
             side = next(s for limit, s in options.sides if progress <= limit)
             picked = order[index * options.batch : (index + 1) * options.batch][rank::world].to(device)
             x, y = data.augment(images[picked], side, options.photo, generator), labels[picked.cpu()].to(device)
+            x, other = data.mix(x, options.mix * min(1, 2 * (1 - progress)), generator)
             with torch.autocast(device.type, torch.bfloat16):
                 out = model(x)
-            loss = F.cross_entropy(out.float(), y, label_smoothing=0.1)
+            losses = [F.cross_entropy(out.float(), to, label_smoothing=0.1, reduction="none") for to in (y, y.roll(1, 0))]
+            loss = torch.lerp(*losses, other).mean()
             for p in parameters:
                 p.grad = None
             loss.backward()
