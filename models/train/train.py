@@ -36,6 +36,7 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, default=here / "runs", help="folder for checkpoint.pt and log.jsonl")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--init", type=pathlib.Path, help="a checkpoint, or an ONNX file that export.py wrote, to start from its weights")
+    parser.add_argument("--teacher", type=pathlib.Path, action="append", default=[], help="the same, of a network to learn from; several: from their average")
     parser.add_argument("--architecture", default="small32")
     parser.add_argument("--optimiser", choices=["sgd", "muon"], default="muon")
     parser.add_argument("--seed", type=int, default=1)
@@ -110,8 +111,14 @@ def work(rank: int, options) -> None:
 
     torch.manual_seed(options.seed)
     model = MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last)
+    views = data.augment(images[:: len(images) // 1000], data.SIDE, options.photo, torch.Generator().manual_seed(options.seed))
     if options.init:
-        start_from(model, options.init, images[:: len(images) // 512])
+        start_from(model, options.init, views)
+    teachers = [MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last) for _ in options.teacher]
+    for teacher, path in zip(teachers, options.teacher):
+        start_from(teacher, path, views)
+        # Statistics of the batch suit every side and every augmentation.
+        teacher.train()
     average = copy.deepcopy(model)
     parameters = list(model.parameters())
     optimisers = optimiser.build(model, options.optimiser, options.lr, options.muon_lr)
@@ -144,9 +151,10 @@ def work(rank: int, options) -> None:
         torch.save(state, checkpoint.with_suffix(".new"))
         checkpoint.with_suffix(".new").replace(checkpoint)
 
-    shown = {k: v for k, v in vars(options).items() if k not in ("data", "out", "init")}
+    shown = {k: v for k, v in vars(options).items() if k not in ("data", "out", "init", "teacher")}
     note(event="resume" if options.resume else "start", torch=torch.__version__, python=platform.python_version(), device=device.type,
-         world=world, weights=sum(p.numel() for p in parameters), init=options.init and options.init.name, **shown)
+         world=world, weights=sum(p.numel() for p in parameters), init=options.init and options.init.name,
+         teacher=[path.name for path in options.teacher], **shown)
     begin = time.time() - spent
     saved_at = time.time()
     per_epoch = len(images) // options.batch
@@ -165,6 +173,12 @@ def work(rank: int, options) -> None:
                 out = model(x)
             losses = [F.cross_entropy(out.float(), to, label_smoothing=0.1, reduction="none") for to in (y, y.roll(1, 0))]
             loss = torch.lerp(*losses, other).mean()
+            if teachers:
+                # Half of the loss. One teacher a step, of the view or its mirror image: over the steps that is the average of them all.
+                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                    seen_by_teacher = x.flip(3).contiguous(memory_format=torch.channels_last) if step // len(teachers) % 2 else x
+                    answer = teachers[step % len(teachers)](seen_by_teacher).float().softmax(1)
+                loss = (loss + F.cross_entropy(out.float(), answer)) / 2
             for p in parameters:
                 p.grad = None
             loss.backward()
