@@ -97,10 +97,16 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
 
     size = side * 3 // 8
     cut = (uniform(0, 1) < 0.75).view(-1, 1, 1, 1)
-    y, z = (uniform(0, side - size).long().view(-1, 1, 1, 1) for _ in range(2))
-    rows, columns = torch.arange(side, device=device).view(1, 1, -1, 1), torch.arange(side, device=device).view(1, 1, 1, -1)
-    patch = cut & (rows >= y) & (rows < y + size) & (columns >= z) & (columns < z + size)
+    patch = cut & _patches(side, size, *(uniform(0, side - size).long() for _ in range(2)))
     return x.masked_fill(patch, 0).contiguous(memory_format=torch.channels_last)
+
+
+def _patches(side: int, size, top: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
+    """Where the squares are, one a picture; `size` is theirs together or one's each."""
+    end_row, end_column = ((start + size).view(-1, 1, 1, 1) for start in (top, left))
+    top, left = top.view(-1, 1, 1, 1), left.view(-1, 1, 1, 1)
+    rows, columns = torch.arange(side, device=top.device).view(1, 1, -1, 1), torch.arange(side, device=top.device).view(1, 1, 1, -1)
+    return (rows >= top) & (rows < end_row) & (columns >= left) & (columns < end_column)
 
 
 def mix(images: torch.Tensor, share: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,9 +120,6 @@ def mix(images: torch.Tensor, share: float, generator: torch.Generator) -> tuple
         return torch.rand(n, generator=generator).mul_(high - low).add_(low).to(device)
 
     size = (uniform(0.3, 0.7) * side).round() * (uniform(0, 1) < share)
-    y, z = ((uniform(0, 1) * (side - size + 1)).floor().view(-1, 1, 1, 1) for _ in range(2))
-    end = size.view(-1, 1, 1, 1)
-    rows, columns = torch.arange(side, device=device).view(1, 1, -1, 1), torch.arange(side, device=device).view(1, 1, 1, -1)
-    patch = (rows >= y) & (rows < y + end) & (columns >= z) & (columns < z + end)
+    patch = _patches(side, size, *((uniform(0, 1) * (side - size + 1)).floor() for _ in range(2)))
     mixed = torch.where(patch, images.roll(1, 0), images)
     return mixed.contiguous(memory_format=torch.channels_last), (size / side) ** 2

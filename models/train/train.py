@@ -111,7 +111,8 @@ def work(rank: int, options) -> None:
 
     torch.manual_seed(options.seed)
     model = MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last)
-    views = data.augment(images[:: len(images) // 1000], data.SIDE, options.photo, torch.Generator().manual_seed(options.seed))
+    if options.init or options.teacher:
+        views = data.augment(images[:: len(images) // 1000], data.SIDE, options.photo, torch.Generator().manual_seed(options.seed))
     if options.init:
         start_from(model, options.init, views)
     teachers = [MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last) for _ in options.teacher]
@@ -176,8 +177,8 @@ def work(rank: int, options) -> None:
             if teachers:
                 # Half of the loss. One teacher a step, of the view or its mirror image: over the steps that is the average of them all.
                 with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                    seen_by_teacher = x.flip(3).contiguous(memory_format=torch.channels_last) if step // len(teachers) % 2 else x
-                    answer = teachers[step % len(teachers)](seen_by_teacher).float().softmax(1)
+                    view = x.flip(3).contiguous(memory_format=torch.channels_last) if step // len(teachers) % 2 else x
+                    answer = teachers[step % len(teachers)](view).float().softmax(1)
                 loss = (loss + F.cross_entropy(out.float(), answer)) / 2
             for p in parameters:
                 p.grad = None
