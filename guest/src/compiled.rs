@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 /// The first bytes of the form, with its version: an ONNX file never begins so.
 #[cfg(feature = "kernels")]
-const MAGIC: &[u8] = b"pinhole model 2\n";
+const MAGIC: &[u8] = b"pinhole model 3\n";
 
 /// Those of a model that the host runs.
 #[cfg(any(feature = "nn", feature = "tract"))]
-const ON_HOST_MAGIC: &[u8] = b"pinhole model on host 1\n";
+const ON_HOST_MAGIC: &[u8] = b"pinhole model on host 2\n";
 
 /// After the first of those, a number: about how many bytes a model takes beyond its weights.
 #[cfg(feature = "kernels")]

@@ -10,7 +10,7 @@ use pinhole_guest::infer::ElementType;
 #[cfg(feature = "tract")]
 use pinhole_guest::load::ModelConfig;
 use pinhole_guest::model::{Classification, Model};
-use pinhole_guest::preprocess::{Colour, Interpolation, Layout};
+use pinhole_guest::preprocess::{Aspect, Colour, Interpolation, Layout};
 #[cfg(feature = "tract")]
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -167,6 +167,10 @@ impl From<&Model> for wit::ModelInfo {
             labels: model.labels.clone(),
             preprocessing: wit::Preprocessing {
                 resize: preprocessing.resize,
+                aspect: match preprocessing.aspect {
+                    Aspect::Keep => wit::Aspect::Keep,
+                    Aspect::Stretch => wit::Aspect::Stretch,
+                },
                 crop: preprocessing.crop,
                 interpolation: match preprocessing.interpolation {
                     Interpolation::Nearest => wit::Interpolation::Nearest,
@@ -198,6 +202,10 @@ impl From<setup::Config> for ModelConfig {
             version: config.version,
             labels: config.labels,
             resize: config.resize,
+            aspect: config.aspect.map(|aspect| match aspect {
+                wit::Aspect::Keep => Aspect::Keep,
+                wit::Aspect::Stretch => Aspect::Stretch,
+            }),
             crop: config.crop,
             interpolation: config
                 .interpolation

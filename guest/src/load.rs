@@ -7,7 +7,7 @@ use crate::compiled::{self, Compiled, Outline};
 use crate::infer::{ElementType, Input, Network};
 use crate::model::Model;
 use crate::onnx;
-use crate::preprocess::{Colour, Interpolation, Layout, Preprocessing};
+use crate::preprocess::{Aspect, Colour, Interpolation, Layout, Preprocessing};
 use crate::tract::{Plan, classes_of};
 use pinhole_kernels::Precision;
 use pinhole_onnx::{Recognised, agree, probe, recognise};
@@ -25,8 +25,10 @@ pub struct ModelConfig {
     pub version: String,
     /// One name a class, in order.
     pub labels: Vec<String>,
-    /// The shorter side after resizing, in pixels.
+    /// The shorter side after resizing, in pixels; both, if it stretches.
     pub resize: Option<u32>,
+    /// What becomes of the proportions.
+    pub aspect: Option<Aspect>,
     /// Side of the square that the model sees, in pixels.
     pub crop: Option<u32>,
     /// Filter used for resizing.
@@ -232,6 +234,7 @@ fn settle(model: &onnx::Described, config: &ModelConfig) -> Result<(Preprocessin
         resize: config
             .resize
             .unwrap_or_else(|| crop.saturating_mul(8).div_ceil(7)),
+        aspect: config.aspect.unwrap_or(Aspect::Keep),
         crop,
         interpolation: config.interpolation.unwrap_or(Interpolation::Bilinear),
         mean: config.mean.clone().unwrap_or_else(|| mean.to_vec()),

@@ -1,11 +1,36 @@
 //! Pixels to the model's input tensor, with the semantics of torchvision's evaluation transforms: resize the shorter
-//! side, cut out the centre, scale to 0..1, take off the mean, divide by the standard deviation.
+//! side (or both), cut out the centre, scale to 0..1, take off the mean, divide by the standard deviation.
 
 use crate::error::{ClassifyError, cause};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
+
+/// What becomes of an image's proportions when it is resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aspect {
+    /// They stay: the shorter side gets the size, as in torchvision's `Resize(size)`.
+    Keep,
+    /// They do not: both sides get it, as in `Resize((size, size))`.
+    Stretch,
+}
+
+impl Aspect {
+    /// The size of an image once it is resized.
+    fn resized(self, width: u32, height: u32, side: u32) -> (u32, u32) {
+        // Rounded down, as torchvision does.
+        let longer = |longer: u32, shorter: u32| {
+            let scaled = u64::from(side) * u64::from(longer) / u64::from(shorter);
+            u32::try_from(scaled).unwrap_or(u32::MAX)
+        };
+        match self {
+            Self::Stretch => (side, side),
+            Self::Keep if width <= height => (side, longer(height, width)),
+            Self::Keep => (longer(width, height), side),
+        }
+    }
+}
 
 /// Filter used for resizing. All but `Nearest` are antialiased when shrinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +87,10 @@ impl Colour {
 /// What is done to pixels before the model sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// The shorter side after resizing, in pixels.
+    /// The shorter side after resizing, in pixels; both, if it stretches.
     pub resize: u32,
+    /// What becomes of the proportions.
+    pub aspect: Aspect,
     /// Side of the square that is cut out, in pixels.
     pub crop: u32,
     /// Filter used for resizing.
@@ -114,7 +141,7 @@ impl Preprocessing {
     /// Only what is cut out is ever resized: the filter is given the part of the image that the crop comes from.
     fn resize_and_crop(&self, image: &RgbImage) -> Result<Vec<u8>, ClassifyError> {
         let (width, height) = image.dimensions();
-        let (resized_width, resized_height) = resized(width, height, self.resize);
+        let (resized_width, resized_height) = self.aspect.resized(width, height, self.resize);
         let (left, top) = (
             offset(resized_width, self.crop),
             offset(resized_height, self.crop),
@@ -219,19 +246,6 @@ fn luma(pixel: &[u8]) -> u8 {
     ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
 }
 
-/// torchvision's `Resize`: the shorter side becomes `side`, the longer one keeps the aspect, rounded down.
-fn resized(width: u32, height: u32, side: u32) -> (u32, u32) {
-    let longer = |longer: u32, shorter: u32| {
-        let scaled = u64::from(side) * u64::from(longer) / u64::from(shorter);
-        u32::try_from(scaled).unwrap_or(u32::MAX)
-    };
-    if width <= height {
-        (side, longer(height, width))
-    } else {
-        (longer(width, height), side)
-    }
-}
-
 /// torchvision's `CenterCrop`: half of what is over, a half rounded to even.
 fn offset(size: u32, crop: u32) -> u32 {
     let over = size - crop;
@@ -251,6 +265,7 @@ mod tests {
     fn imagenet() -> Preprocessing {
         Preprocessing {
             resize: 256,
+            aspect: Aspect::Keep,
             crop: 224,
             interpolation: Interpolation::Bilinear,
             mean: vec![0.485, 0.456, 0.406],
@@ -262,9 +277,10 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_torchvision() {
-        assert_eq!(resized(500, 375, 256), (341, 256));
-        assert_eq!(resized(375, 500, 256), (256, 341));
-        assert_eq!(resized(1, 65_000, 256), (256, 16_640_000));
+        assert_eq!(Aspect::Keep.resized(500, 375, 256), (341, 256));
+        assert_eq!(Aspect::Keep.resized(375, 500, 256), (256, 341));
+        assert_eq!(Aspect::Keep.resized(1, 65_000, 256), (256, 16_640_000));
+        assert_eq!(Aspect::Stretch.resized(500, 375, 256), (256, 256));
         assert_eq!(offset(341, 224), 58);
         assert_eq!(offset(343, 224), 60);
         assert_eq!(offset(256, 224), 16);
@@ -285,9 +301,10 @@ mod tests {
     }
 
     /// The plain definition, in 64 bits: a triangle filter as wide as the scale, over all of the image, then the crop.
-    fn plain(image: &RgbImage, resize: u32, crop: u32) -> Vec<f64> {
+    fn plain(image: &RgbImage, config: &Preprocessing) -> Vec<f64> {
         let (width, height) = image.dimensions();
-        let (new_width, new_height) = resized(width, height, resize);
+        let crop = config.crop;
+        let (new_width, new_height) = config.aspect.resized(width, height, config.resize);
         let weights = |from: u32, to: u32, at: u32| -> Vec<f64> {
             let scale = f64::from(from) / f64::from(to);
             let centre = (f64::from(at) + 0.5) * scale;
@@ -321,11 +338,14 @@ mod tests {
 
     #[test]
     fn resizing_agrees_with_its_definition() {
-        for (width, height, resize, crop) in [
-            (50, 37, 26, 22),
-            (37, 50, 26, 26),
-            (9, 7, 20, 15),
-            (64, 64, 20, 17),
+        for (width, height, resize, aspect, crop) in [
+            (50, 37, 26, Aspect::Keep, 22),
+            (37, 50, 26, Aspect::Keep, 26),
+            (9, 7, 20, Aspect::Keep, 15),
+            (64, 64, 20, Aspect::Keep, 17),
+            (50, 37, 26, Aspect::Stretch, 26),
+            (37, 50, 26, Aspect::Stretch, 20),
+            (9, 30, 20, Aspect::Stretch, 20),
         ] {
             let image = RgbImage::from_fn(width, height, |x, y| {
                 Rgb([
@@ -336,11 +356,12 @@ mod tests {
             });
             let config = Preprocessing {
                 resize,
+                aspect,
                 crop,
                 ..imagenet()
             };
             let got = config.resize_and_crop(&image).unwrap();
-            let want = plain(&image, resize, crop);
+            let want = plain(&image, &config);
             for (got, want) in got.iter().zip(&want) {
                 // Half a step for each of the two passes, which round to bytes.
                 assert!((f64::from(*got) - want).abs() <= 1.02, "{got} for {want}");

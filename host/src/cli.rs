@@ -458,6 +458,7 @@ Examples:
 
     [preprocess]
     resize = 256                 # shorter side, in pixels
+    aspect = \"keep\"              # or \"stretch\": both sides become `resize`
     crop = 224                   # centre crop, in pixels; the model's own size where it has one
     interpolation = \"bilinear\"   # or \"bicubic\", \"nearest\"
     mean = [0.485, 0.456, 0.406] # of pixels from 0 to 1

@@ -36,7 +36,10 @@ class Classifier:
         picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
         short, crop = self.prepare["resize"], self.prepare["crop"]
         width, height = picture.size
-        size = (short, short * height // width) if width <= height else (short * width // height, short)
+        if self.prepare.get("aspect", "keep") == "stretch":
+            size = (short, short)
+        else:
+            size = (short, short * height // width) if width <= height else (short * width // height, short)
         if size != picture.size:
             picture = picture.resize(size, FILTERS[self.prepare["interpolation"]])
         left, top = (round((side - crop) / 2) for side in size)

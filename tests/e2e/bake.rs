@@ -262,6 +262,7 @@ fn wrong_configurations_are_refused() {
         ("[preprocess]\nstd = [1.0, 0.0, 1.0]", "std"),
         ("[preprocess]\nmean = [1.0]", "mean"),
         ("[preprocess]\ninterpolation = \"magic\"", "magic"),
+        ("[preprocess]\naspect = \"wide\"", "wide"),
     ] {
         let config = kitchen.file("wrong.toml", text);
         kitchen.refuses(

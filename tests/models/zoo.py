@@ -32,11 +32,14 @@ CLASSES = 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def prepared(file: pathlib.Path, resize: int, crop: int, mean=MEAN, std=STD) -> numpy.ndarray:
-    """As in models/train/evaluate.py: Pillow's antialiased bilinear resize of the shorter side, then the centre."""
+def prepared(file: pathlib.Path, resize: int, crop: int, aspect="keep", mean=MEAN, std=STD) -> numpy.ndarray:
+    """As in models/train/evaluate.py: Pillow's antialiased bilinear resize of the shorter side, or of both, then the centre."""
     picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
     width, height = picture.size
-    size = (resize, resize * height // width) if width <= height else (resize * width // height, resize)
+    if aspect == "stretch":
+        size = (resize, resize)
+    else:
+        size = (resize, resize * height // width) if width <= height else (resize * width // height, resize)
     picture = picture.resize(size, Image.Resampling.BILINEAR)
     left, top = (round((side - crop) / 2) for side in size)
     pixels = numpy.asarray(picture.crop((left, top, left + crop, top + crop)), numpy.float32) / 255
@@ -192,7 +195,7 @@ def configured(config: pathlib.Path) -> dict:
     found = tomllib.loads(config.read_text())["preprocess"] if config.exists() else {}
     if (found.get("interpolation", "bilinear"), found.get("colour", "rgb")) != ("bilinear", "rgb"):
         raise SystemExit(f"{config}: only RGB and bilinear resizing are known here.")
-    return {key: found.get(key, default) for key, default in {"resize": 256, "crop": 224, "mean": MEAN, "std": STD}.items()}
+    return {key: found.get(key, default) for key, default in {"resize": 256, "aspect": "keep", "crop": 224, "mean": MEAN, "std": STD}.items()}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 //! What a model file does not say: its labels, its name, and how images become its input.
 
 use crate::bindings::exports::pinhole::vision::setup::{
-    Colour, Config, Engine, Interpolation, Layout, Precision, Scores,
+    Aspect, Colour, Config, Engine, Interpolation, Layout, Precision, Scores,
 };
 use crate::cli::{BakeArgs, BakedEngine};
 use anyhow::{Context, Result, anyhow, bail};
@@ -26,6 +26,7 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct Preprocess {
     resize: Option<u32>,
+    aspect: Option<AspectName>,
     crop: Option<u32>,
     interpolation: Option<InterpolationName>,
     mean: Option<Vec<f32>>,
@@ -38,6 +39,13 @@ struct Preprocess {
 #[serde(deny_unknown_fields, default)]
 struct Output {
     softmax: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AspectName {
+    Keep,
+    Stretch,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -93,6 +101,10 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
             .unwrap_or_else(|| "1".into()),
         labels: labels(&args.labels)?,
         resize: preprocess.resize,
+        aspect: preprocess.aspect.map(|name| match name {
+            AspectName::Keep => Aspect::Keep,
+            AspectName::Stretch => Aspect::Stretch,
+        }),
         crop: preprocess.crop,
         interpolation: preprocess.interpolation.map(|name| match name {
             InterpolationName::Nearest => Interpolation::Nearest,

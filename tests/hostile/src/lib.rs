@@ -55,6 +55,7 @@ impl classify::Guest for Component {
             labels: vec!["harmless".into()],
             preprocessing: classify::Preprocessing {
                 resize: 8,
+                aspect: classify::Aspect::Keep,
                 crop: 8,
                 interpolation: classify::Interpolation::Nearest,
                 mean: vec![0.0; 3],

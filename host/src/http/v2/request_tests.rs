@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bindings::exports::pinhole::vision::classify::{
-    Colour, ElementType, Interpolation, Layout, Preprocessing, TensorInfo,
+    Aspect, Colour, ElementType, Interpolation, Layout, Preprocessing, TensorInfo,
 };
 
 fn model() -> ModelInfo {
@@ -18,6 +18,7 @@ fn model() -> ModelInfo {
         labels: vec!["a".into(), "b".into()],
         preprocessing: Preprocessing {
             resize: 2,
+            aspect: Aspect::Keep,
             crop: 2,
             interpolation: Interpolation::Nearest,
             mean: vec![0.0],
