@@ -28,6 +28,14 @@ PRESETS = {
 }
 
 
+def sides(text: str) -> list[tuple[float, int]]:
+    pairs = [part.split(":") for part in text.split(",")]
+    table = [(float(share), int(side)) for side, share in pairs]
+    if table[-1][0] != 1:
+        raise argparse.ArgumentTypeError("the last share must be 1")
+    return table
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     here = pathlib.Path(__file__).parent
@@ -44,6 +52,7 @@ def arguments():
     parser.add_argument("--mix", type=float, default=0.5, help="share of pictures with a patch of another one; falls to nothing over the second half")
     parser.add_argument("--holdout", type=int, default=0, help="judge on this many training images instead of the test set")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="one a core; only without a GPU")
+    parser.add_argument("--sides", type=sides, metavar="SIDE:SHARE,...", help="sides of the views, each until that share of the training, such as 24:0.4,28:0.7,32:1")
     parser.add_argument("--save-every", type=float, default=120, metavar="SECONDS")
     for name in ("minutes", "epochs", "batch", "lr", "muon_lr"):
         parser.add_argument("--" + name.replace("_", "-"), type=int if name in ("epochs", "batch") else float)
