@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// The first bytes of the form, with its version: an ONNX file never begins so.
 #[cfg(feature = "kernels")]
-const MAGIC: &[u8] = b"pinhole model 3\n";
+const MAGIC: &[u8] = b"pinhole model 4\n";
 
 /// Those of a model that the host runs.
 #[cfg(any(feature = "nn", feature = "tract"))]
@@ -97,10 +97,13 @@ pub fn compile(model: Model) -> Result<Option<Vec<u8>>, String> {
         network,
     };
     let names: usize = compiled.labels.iter().map(|label| label.len() + 64).sum();
-    let room = compiled.network.arena().bytes() * 2 + names + (64 << 10);
-    let mut start = MAGIC.to_vec();
-    start.extend_from_slice(&u32::try_from(room).unwrap_or_default().to_le_bytes());
-    write(&compiled, start).map(Some)
+    let mut bytes = write(&compiled, [MAGIC, &[0; ROOM_BYTES]].concat())?;
+    // Weights of 16 bits may be written down in fewer.
+    let grows = network.weights_bytes().saturating_sub(bytes.len());
+    let room = network.arena().bytes() * 2 + names + grows + (64 << 10);
+    let room = u32::try_from(room).unwrap_or_default();
+    bytes[MAGIC.len()..][..ROOM_BYTES].copy_from_slice(&room.to_le_bytes());
+    Ok(Some(bytes))
 }
 
 /// A model that the host runs, in this form.

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::Network;
-use crate::network::Shape;
+use crate::network::{Reach, Shape};
 use crate::plan;
+use crate::quantised::{Finish, Quantise, StepSum};
 
 /// How the arithmetic is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub enum Precision {
     /// (a scale for each pixel, taken from the data, so no calibration is needed). The first convolution, depthwise
     /// convolutions, and what passes between layers stay in 32-bit floats.
     Int8,
+    /// 8-bit integers, rounded as the model's file says: what networks with such layers turn out to have. To ask for it is to
+    /// ask for `Fp32`.
+    Qdq,
 }
 
 /// What happens to each value a layer produces.
@@ -119,7 +123,7 @@ impl std::error::Error for BuildError {}
 
 /// A layer as it was described, with weights in the order the kernels read: `[out][height][width][in]`, or
 /// `[height][width][channel]` if depthwise.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Layer {
     Conv {
         input: TensorId,
@@ -135,14 +139,94 @@ pub(crate) enum Layer {
         b: TensorId,
         activation: Activation,
     },
-    GlobalAveragePool {
+    /// A global average, or a sum.
+    Pool {
         input: TensorId,
+        divisor: f32,
     },
     Dense {
         input: TensorId,
         weights: Vec<f32>,
         bias: Vec<f32>,
     },
+    Quantise {
+        input: TensorId,
+        quantise: Quantise,
+    },
+    StepSum {
+        a: TensorId,
+        b: TensorId,
+        sum: StepSum,
+    },
+}
+
+impl Layer {
+    pub(crate) fn inputs(&self) -> [Option<TensorId>; 2] {
+        match self {
+            Self::Conv {
+                input, residual, ..
+            } => [Some(*input), *residual],
+            Self::Add { a, b, .. } | Self::StepSum { a, b, .. } => [Some(*a), Some(*b)],
+            Self::Pool { input, .. } | Self::Dense { input, .. } | Self::Quantise { input, .. } => {
+                [Some(*input), None]
+            }
+        }
+    }
+
+    pub(crate) fn is_finite(&self) -> bool {
+        match self {
+            Self::Conv { weights, bias, .. } | Self::Dense { weights, bias, .. } => {
+                weights.iter().chain(bias).all(|value| value.is_finite())
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether its activation lets no negative value through.
+    pub(crate) fn is_non_negative(&self) -> bool {
+        match self {
+            Self::Conv { activation, .. } | Self::Add { activation, .. } => {
+                activation.range().0 >= 0.0
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it reads the input of the network, and cannot read an image.
+    pub(crate) fn reads_imported(&self) -> bool {
+        let [first, second] = self.inputs();
+        let image = matches!(
+            self,
+            Self::Conv {
+                depthwise: false,
+                ..
+            }
+        );
+        second == Some(TensorId(0)) || (first == Some(TensorId(0)) && !image)
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        match self {
+            Self::Conv { geometry, .. } => Reach {
+                kernel: geometry.kernel.0,
+                stride: geometry.stride.0,
+                padding: geometry.padding.0,
+            },
+            _ => Reach {
+                kernel: 1,
+                stride: 1,
+                padding: 0,
+            },
+        }
+    }
+
+    pub(crate) fn macs(&self, output: Shape) -> u64 {
+        match self {
+            Self::Conv { weights, .. } => (weights.len() * output.height * output.width) as u64,
+            Self::Dense { weights, .. } => weights.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Where a convolution's window is.
@@ -156,11 +240,13 @@ pub(crate) struct Geometry {
 }
 
 /// Collects the layers of a network, from input to output.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NetworkBuilder {
     pub(crate) shapes: Vec<Shape>,
     /// Layer `i` produces tensor `i + 1`.
     pub(crate) layers: Vec<Layer>,
+    /// What becomes of what each layer computes, in a quantised network.
+    pub(crate) finishes: Vec<Option<Finish>>,
 }
 
 impl NetworkBuilder {
@@ -174,6 +260,7 @@ impl NetworkBuilder {
                 channels,
             }],
             layers: Vec::new(),
+            finishes: Vec::new(),
         }
     }
 
@@ -274,8 +361,12 @@ impl NetworkBuilder {
 
     /// Averages each channel over all pixels; the result has one row and one column.
     pub fn global_average_pool(&mut self, input: TensorId) -> TensorId {
-        let channels = self.shape(input).channels;
-        self.push(Layer::GlobalAveragePool { input }, Shape::vector(channels))
+        let shape = self.shape(input);
+        let divisor = (shape.height * shape.width) as f32;
+        self.push(
+            Layer::Pool { input, divisor },
+            Shape::vector(shape.channels),
+        )
     }
 
     /// A fully connected layer over the whole of `input`, flattened in the order channel, row, column (as ONNX does).
@@ -314,7 +405,8 @@ impl NetworkBuilder {
         ))
     }
 
-    /// Prepares the network that computes `output`: packs weights, fuses layers, and plans memory.
+    /// Prepares the network that computes `output`: packs weights, fuses layers, and plans memory. A quantised network has
+    /// its own arithmetic, whatever `precision` says: `Int8` has it multiply integers and not floats, with the same results.
     ///
     /// # Errors
     /// If `precision` is an integer one and a weight is NaN or infinite.
@@ -322,14 +414,19 @@ impl NetworkBuilder {
         plan::plan(self, output, precision)
     }
 
-    fn push(&mut self, layer: Layer, shape: Shape) -> TensorId {
+    pub(crate) fn push(&mut self, layer: Layer, shape: Shape) -> TensorId {
         self.layers.push(layer);
+        self.finishes.push(None);
         self.shapes.push(shape);
         TensorId(self.shapes.len() - 1)
     }
 }
 
-fn expect_len(what: &'static str, values: &[f32], expected: usize) -> Result<(), BuildError> {
+pub(crate) fn expect_len(
+    what: &'static str,
+    values: &[f32],
+    expected: usize,
+) -> Result<(), BuildError> {
     if values.len() == expected {
         Ok(())
     } else {

@@ -7,7 +7,7 @@ use crate::network::Shape;
 use crate::pack::{self, Tile, Windows};
 #[cfg(feature = "serde")]
 use crate::stored::ensure;
-use crate::{gemm_f32, gemm_i8};
+use crate::{gemm_f32, gemm_i8, gemm_i16};
 
 /// Bytes of packed input and of output that are worked on at a time: what stays in a level 1 cache of 32 KiB or more. As
 /// many as there are weights, where that is more: each chunk reads them all from further away.
@@ -26,9 +26,14 @@ pub(crate) struct Convolution {
 
 /// That a convolution is to multiply integers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Integers {
-    /// Whether inputs may be negative.
-    pub(crate) signed: bool,
+pub(crate) enum Integers {
+    /// Those that values and weights are rounded to.
+    Rounded {
+        /// Whether inputs may be negative.
+        signed: bool,
+    },
+    /// Those that they are.
+    Whole,
 }
 
 #[derive(Debug)]
@@ -40,6 +45,17 @@ enum Weights {
         /// Whether inputs may be negative.
         signed: bool,
     },
+    I16(gemm_i16::Weights),
+}
+
+impl Weights {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::F32(weights) => weights.bytes(),
+            Self::I8 { weights, .. } => weights.bytes(),
+            Self::I16(weights) => weights.bytes(),
+        }
+    }
 }
 
 /// Room for the input of one chunk, kept between runs.
@@ -47,6 +63,7 @@ enum Weights {
 pub(crate) struct Scratch {
     columns_f32: Vec<gemm_f32::Column>,
     columns_i8: Vec<gemm_i8::Columns>,
+    columns_i16: Vec<gemm_i16::Pair>,
     scales: Vec<gemm_i8::Scales>,
     gathered: Vec<f32>,
 }
@@ -55,6 +72,7 @@ impl Scratch {
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.columns_f32)
             + size_of_val(&*self.columns_i8)
+            + size_of_val(&*self.columns_i16)
             + size_of_val(&*self.scales)
             + size_of_val(&*self.gathered)
     }
@@ -75,19 +93,22 @@ impl Convolution {
         let windows = Windows::new(geometry, input, rows, output.width);
         let (weights, bias) = weights;
         let weights = &pad(weights, input.channels, windows.depth())[..];
-        let (weights, packed) = if let Some(Integers { signed }) = integers {
-            let weights = gemm_i8::Weights::pack(weights, bias, activation);
-            (Weights::I8 { weights, signed }, windows.len())
-        } else {
-            let weights = gemm_f32::Weights::pack(weights, bias, activation);
-            (Weights::F32(weights), windows.len() * 4)
+        let (weights, packed) = match integers {
+            Some(Integers::Rounded { signed }) => {
+                let weights = gemm_i8::Weights::pack(weights, bias, activation);
+                (Weights::I8 { weights, signed }, windows.len())
+            }
+            Some(Integers::Whole) if gemm_i16::takes(weights, windows.len()) => {
+                let weights = gemm_i16::Weights::pack(weights, bias, activation);
+                (Weights::I16(weights), windows.len() * 2)
+            }
+            _ => {
+                let weights = gemm_f32::Weights::pack(weights, bias, activation);
+                (Weights::F32(weights), windows.len() * 4)
+            }
         };
         let per_pixel = packed + output.channels * 4;
-        let bytes = match &weights {
-            Weights::F32(weights) => weights.bytes(),
-            Weights::I8 { weights, .. } => weights.bytes(),
-        };
-        let bytes = bytes.clamp(CHUNK_BYTES, MOST_CHUNK_BYTES);
+        let bytes = weights.bytes().clamp(CHUNK_BYTES, MOST_CHUNK_BYTES);
         let chunk = (bytes / per_pixel / gemm_f32::TILE).max(2) * gemm_f32::TILE;
         Self {
             windows,
@@ -105,14 +126,12 @@ impl Convolution {
         match &self.weights {
             Weights::F32(weights) => weights.check(self.windows.len(), output.channels),
             Weights::I8 { weights, .. } => weights.check(self.windows.len(), output.channels),
+            Weights::I16(weights) => weights.check(self.windows.len(), output.channels),
         }
     }
 
     pub(crate) fn weights_bytes(&self) -> usize {
-        match &self.weights {
-            Weights::F32(weights) => weights.bytes(),
-            Weights::I8 { weights, .. } => weights.bytes(),
-        }
+        self.weights.bytes()
     }
 
     /// Output pixels to pack and multiply at a time.
@@ -134,6 +153,10 @@ impl Convolution {
                     offset: [0.0; 4],
                 };
                 grow(&mut scratch.scales, tiles, scales);
+            }
+            Weights::I16(_) => {
+                let pairs = gemm_i16::pairs(len);
+                grow(&mut scratch.columns_i16, tiles * pairs, [0; 8]);
             }
         }
         if !self.windows.is_pointwise() {
@@ -165,6 +188,17 @@ impl Convolution {
             }
             Weights::I8 { signed: false, .. } => {
                 self.pack_i8::<false>(input, layout, first, pixels, scratch);
+            }
+            Weights::I16(_) => {
+                let pairs = gemm_i16::pairs(self.windows.len());
+                let Scratch {
+                    columns_i16,
+                    gathered,
+                    ..
+                } = scratch;
+                self.tiles(input, layout, first, pixels, gathered, |index, tile| {
+                    pack::pack_i16(tile, &mut columns_i16[index * pairs..(index + 1) * pairs]);
+                });
             }
         }
     }
@@ -271,6 +305,10 @@ impl Convolution {
                 } else {
                     weights.multiply::<false>(columns, scales, target);
                 }
+            }
+            Weights::I16(weights) => {
+                let pairs = gemm_i16::pairs(self.windows.len());
+                weights.multiply(&scratch.columns_i16[..tiles * pairs], target);
             }
         }
     }

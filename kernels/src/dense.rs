@@ -1,6 +1,8 @@
 //! Fully connected layers: one input vector, so every weight is read once and memory is the limit.
 
+use crate::conv::Integers;
 use crate::fence::Fence;
+use crate::gemm_i16;
 use crate::layout::Layout;
 use crate::network::Shape;
 use crate::simd::{F32x4, I8x16, I16x8, I32x4};
@@ -30,11 +32,21 @@ enum Weights {
         scale: Vec<f32>,
         limit: f32,
     },
+    /// The same of whole numbers, as they are.
+    I16(#[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))] Vec<Pair>),
 }
+
+/// Sixteen whole numbers.
+type Pair = [[i16; 8]; 2];
 
 impl Dense {
     /// Packs weights `[out][row][column][channel]`, which are finite if `integers` are asked for.
-    pub(crate) fn new(weights: &[f32], bias: Vec<f32>, input: Shape, integers: bool) -> Self {
+    pub(crate) fn new(
+        weights: &[f32],
+        bias: Vec<f32>,
+        input: Shape,
+        integers: Option<Integers>,
+    ) -> Self {
         let layout = Layout::new(input, input.height);
         let inputs = layout.planes * layout.values();
         let mut weights_by_plane = vec![0.0; inputs * bias.len()];
@@ -46,10 +58,10 @@ impl Dense {
             }
         }
         let weights = weights_by_plane;
-        let weights = if integers {
-            quantise(&weights, inputs)
-        } else {
-            Weights::F32(weights)
+        let weights = match integers {
+            Some(Integers::Rounded { .. }) => quantise(&weights, inputs),
+            Some(Integers::Whole) if gemm_i16::takes(&weights, inputs) => whole(&weights, inputs),
+            _ => Weights::F32(weights),
         };
         Self {
             weights,
@@ -73,6 +85,7 @@ impl Dense {
                 ensure(steps.len() == vectors && scale.len() == outputs)?;
                 ensure(*limit <= largest_limit(inputs))
             }
+            Weights::I16(steps) => ensure(steps.len() == inputs.div_ceil(16).checked_mul(outputs)?),
         }
     }
 
@@ -80,6 +93,7 @@ impl Dense {
         let weights = match &self.weights {
             Weights::F32(weights) => size_of_val(&**weights),
             Weights::I8 { steps, scale, .. } => size_of_val(&**steps) + size_of_val(&**scale),
+            Weights::I16(steps) => size_of_val(&**steps),
         };
         weights + size_of_val(&*self.bias)
     }
@@ -88,7 +102,7 @@ impl Dense {
     pub(crate) fn scratch_len(&self) -> usize {
         match self.weights {
             Weights::F32(_) => 0,
-            Weights::I8 { .. } => self.inputs.div_ceil(16) * 2,
+            Weights::I8 { .. } | Weights::I16(_) => self.inputs.div_ceil(16) * 2,
         }
     }
 
@@ -134,6 +148,19 @@ impl Dense {
                     *out = dot_i8(row, input, fence) as f32 * (scale * input_scale) + bias;
                 }
             }
+            Weights::I16(steps) => {
+                let scratch = &mut scratch[..self.scratch_len()];
+                let values = scratch.as_flattened_mut().iter_mut();
+                for (step, value) in values.zip(values_of(input, layout)) {
+                    *step = *value as i16;
+                }
+                let (input, _) = scratch.as_chunks::<2>();
+                let rows = steps.chunks_exact(input.len());
+                let fence = Fence::new();
+                for ((out, row), bias) in out.iter_mut().zip(rows).zip(&self.bias) {
+                    *out = dot_i16(row, input, fence) as f32 + bias;
+                }
+            }
         }
     }
 }
@@ -170,10 +197,20 @@ fn dot_f32(a: &[f32], b: &[f32], fence: Fence) -> f32 {
 }
 
 /// The same of 8-bit and of 16-bit numbers.
-fn dot_i8(a: &[[i8; 16]], b: &[[[i16; 8]; 2]], fence: Fence) -> i32 {
+fn dot_i8(a: &[[i8; 16]], b: &[Pair], fence: Fence) -> i32 {
+    dot(a, b, fence, |a| I8x16::load(a).widen())
+}
+
+/// The same of 16-bit numbers.
+fn dot_i16(a: &[Pair], b: &[Pair], fence: Fence) -> i32 {
+    dot(a, b, fence, |a| (I16x8::load(&a[0]), I16x8::load(&a[1])))
+}
+
+#[inline(always)]
+fn dot<T>(a: &[T], b: &[Pair], fence: Fence, wide: impl Fn(&T) -> (I16x8, I16x8)) -> i32 {
     let mut sums = [[I32x4::splat(0); 2]];
-    let add = |sums: &mut [[I32x4; 2]; 1], a: &[i8; 16], b: &[[i16; 8]; 2]| {
-        let (first, second) = I8x16::load(a).widen();
+    let add = |sums: &mut [[I32x4; 2]; 1], a: &T, b: &Pair| {
+        let (first, second) = wide(a);
         sums[0][0] = sums[0][0].add_dot(first, I16x8::load(&b[0]));
         sums[0][1] = sums[0][1].add_dot(second, I16x8::load(&b[1]));
     };
@@ -217,6 +254,26 @@ fn quantise(weights: &[f32], inputs: usize) -> Weights {
     }
 }
 
+/// Packs weights that are whole numbers.
+fn whole(weights: &[f32], inputs: usize) -> Weights {
+    let vectors = inputs.div_ceil(16);
+    let mut steps = vec![[[0; 8]; 2]; weights.len() / inputs * vectors];
+    let rows = weights.chunks_exact(inputs);
+    for (row, steps) in rows.zip(steps.chunks_exact_mut(vectors)) {
+        let steps = steps.as_flattened_mut().as_flattened_mut();
+        for (step, value) in steps.iter_mut().zip(row) {
+            *step = *value as i16;
+        }
+    }
+    Weights::I16(steps)
+}
+
+/// The values of planes, without the gaps between them.
+fn values_of(input: &[f32], layout: Layout) -> impl Iterator<Item = &f32> {
+    let planes = input.chunks_exact(layout.stride);
+    planes.flat_map(move |plane| &plane[..layout.values()])
+}
+
 /// Sums stay below 2³¹ whatever the signs: inputs × 127 × limit. Beyond 32767, a number needs more than 16 bits.
 fn largest_limit(inputs: usize) -> f32 {
     (i32::MAX as usize / 127 / inputs).min(32767) as f32
@@ -224,10 +281,7 @@ fn largest_limit(inputs: usize) -> f32 {
 
 /// Rounds the input to 16-bit steps and returns the size of a step. NaN and infinities become arbitrary values.
 fn quantise_input(input: &[f32], layout: Layout, limit: f32, steps: &mut [[i16; 8]]) -> f32 {
-    let values = || {
-        let planes = input.chunks_exact(layout.stride);
-        planes.flat_map(|plane| &plane[..layout.values()])
-    };
+    let values = || values_of(input, layout);
     let largest = values().fold(0.0f32, |most, value| most.max(value.abs()));
     let scale = largest / limit;
     let usable = scale.is_finite() && scale >= f32::MIN_POSITIVE;

@@ -18,15 +18,15 @@ pub(crate) fn add_in_place(values: &mut [f32], other: &[f32], activation: Activa
     sum.clip(low, high).to_partial(rest);
 }
 
-/// The mean of each channel over all pixels of `input`.
-pub(crate) fn average(input: &[f32], layout: Layout, out: &mut [f32]) {
-    let pixels = F32x4::splat((layout.values() / 4) as f32);
+/// The sum of each channel over all pixels of `input`, divided by `divisor`.
+pub(crate) fn pool(input: &[f32], layout: Layout, divisor: f32, out: &mut [f32]) {
+    let divisor = F32x4::splat(divisor);
     let planes = input.chunks_exact(layout.stride);
     for (plane, out) in planes.zip(out.as_chunks_mut::<4>().0) {
         let mut sum = F32x4::splat(0.0);
         for pixel in plane[..layout.values()].as_chunks::<4>().0 {
             sum = sum.add(F32x4::load(pixel));
         }
-        sum.div(pixels).store(out);
+        sum.div(divisor).store(out);
     }
 }

@@ -14,12 +14,14 @@ mod dense;
 mod depthwise;
 mod fence;
 mod gemm_f32;
+mod gemm_i16;
 mod gemm_i8;
 mod layers;
 mod layout;
 mod network;
 mod pack;
 mod plan;
+mod quantised;
 mod simd;
 #[cfg(feature = "serde")]
 mod stored;
@@ -35,3 +37,4 @@ mod tests;
 
 pub use builder::{Activation, BuildError, Conv, NetworkBuilder, Precision, TensorId};
 pub use network::{Arena, LayerTime, Network, Shape};
+pub use quantised::Steps;

@@ -12,6 +12,7 @@ use crate::depthwise::Depthwise;
 use crate::gemm_f32::{Residual, Target};
 use crate::layers;
 use crate::layout::{self, Layout};
+use crate::quantised::{Finish, Quantise, StepSum};
 use crate::{Activation, Precision};
 
 /// Rows, columns and channels of a tensor, which is stored in that order.
@@ -80,6 +81,8 @@ pub(crate) enum Buffer {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Step {
     pub(crate) kernel: Kernel,
+    /// What becomes of what the kernel computes, in a quantised network.
+    pub(crate) finish: Option<Finish>,
     pub(crate) input: Buffer,
     pub(crate) input_shape: Shape,
     pub(crate) output: Buffer,
@@ -101,8 +104,16 @@ pub(crate) enum Kernel {
         other: Buffer,
         activation: Activation,
     },
-    Average,
+    /// A global average, or a sum.
+    Pool {
+        divisor: f32,
+    },
     Dense(Dense),
+    Quantise(Quantise),
+    StepSum {
+        other: Buffer,
+        sum: StepSum,
+    },
 }
 
 /// How output rows depend on input rows.
@@ -201,7 +212,10 @@ impl Network {
             Kernel::Convolution { convolution, .. } => convolution.weights_bytes(),
             Kernel::Depthwise(depthwise) => depthwise.weights_bytes(),
             Kernel::Dense(dense) => dense.weights_bytes(),
-            Kernel::Add { .. } | Kernel::Average => 0,
+            Kernel::Add { .. }
+            | Kernel::Pool { .. }
+            | Kernel::Quantise(_)
+            | Kernel::StepSum { .. } => 0,
         });
         bytes.sum()
     }
@@ -343,9 +357,10 @@ impl Step {
                 (_, Some(_)) => "conv + add",
             },
             Kernel::Depthwise(_) => "depthwise",
-            Kernel::Add { .. } => "add",
-            Kernel::Average => "average pool",
+            Kernel::Add { .. } | Kernel::StepSum { .. } => "add",
+            Kernel::Pool { .. } => "pool",
             Kernel::Dense(_) => "dense",
+            Kernel::Quantise(_) => "quantise",
         }
     }
 
@@ -395,24 +410,48 @@ impl Step {
             }
             Kernel::Depthwise(depthwise) => {
                 let (values, out) = read_and_write(floats, input, source, target);
-                depthwise.run(values, rows, &arena.zeros, layout, out);
+                depthwise.run(values, rows.clone(), &arena.zeros, layout, out);
             }
             Kernel::Add { other, activation } => {
-                let (values, out) = read_and_write(floats, input, source, target.clone());
-                out.copy_from_slice(values);
-                let other = Some(other.range(self.output_shape));
-                let (values, out) = read_and_write(floats, input, other, target);
+                let (values, out) = self.to_add(floats, input, *other);
                 layers::add_in_place(out, values, *activation);
             }
-            Kernel::Average => {
+            Kernel::StepSum { other, sum } => {
+                let (values, out) = self.to_add(floats, input, *other);
+                sum.run(out, values);
+            }
+            Kernel::Pool { divisor } => {
                 let (values, out) = read_and_write(floats, input, source, target);
-                layers::average(values, from, out);
+                layers::pool(values, from, *divisor, out);
+            }
+            Kernel::Quantise(quantise) => {
+                let (values, out) = read_and_write(floats, input, source, target);
+                quantise.run(values, out);
             }
             Kernel::Dense(dense) => {
                 let (values, out) = read_and_write(floats, input, source, target);
                 dense.run(values, from, &mut arena.integers, out);
             }
         }
+        if let Some(finish) = &self.finish {
+            let target = self.output.range(self.output_shape);
+            finish.apply(&mut arena.floats[target], layout, rows);
+        }
+    }
+
+    /// Puts the step's input where its output will be; returns the other one, which is to be added, and that place.
+    fn to_add<'a>(
+        &self,
+        floats: &'a mut [f32],
+        input: &'a [f32],
+        other: Buffer,
+    ) -> (&'a [f32], &'a mut [f32]) {
+        let target = self.output.range(self.output_shape);
+        let source = self.input.range(self.input_shape);
+        let (values, out) = read_and_write(floats, input, Some(source), target.clone());
+        out.copy_from_slice(values);
+        let other = Some(other.range(self.output_shape));
+        read_and_write(floats, input, other, target)
     }
 }
 

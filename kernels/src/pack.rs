@@ -4,9 +4,10 @@ use crate::builder::Geometry;
 use crate::fence::Fence;
 use crate::gemm_f32::{Column, TILE};
 use crate::gemm_i8::{Columns, Scales};
+use crate::gemm_i16::Pair;
 use crate::layout::Layout;
 use crate::network::Shape;
-use crate::simd::{F32x4, I8x16};
+use crate::simd::{F32x4, I8x16, I16x8};
 #[cfg(feature = "serde")]
 use crate::stored::ensure;
 
@@ -299,6 +300,20 @@ pub(crate) fn pack_planes_f32(tile: Tile<'_>, columns: &mut [Column]) {
             b.store(&mut quad[1]);
             c.store(&mut quad[2]);
             d.store(&mut quad[3]);
+        }
+    });
+}
+
+/// Packs a tile of whole numbers: for each two of `k`, those of its four pixels.
+#[inline(always)]
+pub(crate) fn pack_i16(tile: Tile<'_>, columns: &mut [Pair]) {
+    let mut columns = columns.chunks_mut(2);
+    tile.for_each(|_, values| {
+        let [a, b, c, d] = values;
+        let pairs = I16x8::columns([a.truncate(), b.truncate(), c.truncate(), d.truncate()]);
+        // The last plane may have one pair only.
+        for (column, pair) in columns.next().unwrap_or_default().iter_mut().zip(pairs) {
+            pair.store(column);
         }
     });
 }

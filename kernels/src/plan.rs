@@ -7,7 +7,8 @@ use crate::conv::{Convolution, Integers};
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
 use crate::layout::Layout;
-use crate::network::{Buffer, Kernel, Reach, Segment, Shape, Step};
+use crate::network::{Buffer, Kernel, Segment, Shape, Step};
+use crate::quantised::{self, Finish};
 use crate::{Activation, BuildError, Network, Precision, TensorId};
 
 /// Tensors of at least this many values are kept as strips where possible.
@@ -20,14 +21,32 @@ pub(crate) fn plan(
     output: TensorId,
     precision: Precision,
 ) -> Result<Network, BuildError> {
-    let NetworkBuilder { shapes, layers } = builder;
+    let quantised = builder.is_quantised();
+    let NetworkBuilder {
+        shapes,
+        layers,
+        mut finishes,
+    } = builder;
+    let whole: Vec<bool> = (0..shapes.len())
+        .map(|tensor| {
+            let made = tensor.checked_sub(1);
+            let finish = made.and_then(|made| finishes[made].as_ref());
+            let layer = made.map(|made| &layers[made]);
+            quantised && precision == Precision::Int8 && quantised::is_whole(layer, finish)
+        })
+        .collect();
     let mut layers: Vec<Option<Layer>> = layers.into_iter().map(Some).collect();
+    let precision = match precision {
+        _ if quantised => Precision::Qdq,
+        Precision::Qdq => Precision::Fp32,
+        asked => asked,
+    };
     drop_unused(&mut layers, output);
-    if precision != Precision::Fp32 && layers.iter().flatten().any(|layer| !layer.is_finite()) {
+    if precision == Precision::Int8 && layers.iter().flatten().any(|layer| !layer.is_finite()) {
         return Err(BuildError::NotFinite);
     }
     let uses = count_uses(&layers, output);
-    fuse_additions(&mut layers, &uses);
+    fuse_additions(&mut layers, &finishes, &uses);
     let uses = count_uses(&layers, output);
 
     // From here on, a tensor is known by its number; a step by the tensor it makes.
@@ -68,6 +87,7 @@ pub(crate) fn plan(
             zeros = zeros.max(shapes[input.0].width * 4);
         }
         steps.push(Step {
+            finish: finishes[tensor - 1].take(),
             reach: layer.reach(),
             macs: layer.macs(shapes[tensor]),
             input: buffers[input.0],
@@ -81,7 +101,7 @@ pub(crate) fn plan(
                 shapes[tensor],
                 &buffers,
                 gains,
-                (precision, non_negative[input.0]),
+                integers(precision, input, &whole, &non_negative),
             ),
         });
     }
@@ -100,73 +120,6 @@ pub(crate) fn plan(
         floats,
         zeros,
     })
-}
-
-impl Layer {
-    fn inputs(&self) -> [Option<TensorId>; 2] {
-        match self {
-            Self::Conv {
-                input, residual, ..
-            } => [Some(*input), *residual],
-            Self::Add { a, b, .. } => [Some(*a), Some(*b)],
-            Self::GlobalAveragePool { input } | Self::Dense { input, .. } => [Some(*input), None],
-        }
-    }
-
-    fn is_finite(&self) -> bool {
-        match self {
-            Self::Conv { weights, bias, .. } | Self::Dense { weights, bias, .. } => {
-                weights.iter().chain(bias).all(|value| value.is_finite())
-            }
-            _ => true,
-        }
-    }
-
-    /// Whether its activation lets no negative value through.
-    fn is_non_negative(&self) -> bool {
-        match self {
-            Self::Conv { activation, .. } | Self::Add { activation, .. } => {
-                activation.range().0 >= 0.0
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether it reads the input of the network, and cannot read an image.
-    fn reads_imported(&self) -> bool {
-        let [first, second] = self.inputs();
-        let image = matches!(
-            self,
-            Self::Conv {
-                depthwise: false,
-                ..
-            }
-        );
-        second == Some(TensorId(0)) || (first == Some(TensorId(0)) && !image)
-    }
-
-    fn reach(&self) -> Reach {
-        match self {
-            Self::Conv { geometry, .. } => Reach {
-                kernel: geometry.kernel.0,
-                stride: geometry.stride.0,
-                padding: geometry.padding.0,
-            },
-            _ => Reach {
-                kernel: 1,
-                stride: 1,
-                padding: 0,
-            },
-        }
-    }
-
-    fn macs(&self, output: Shape) -> u64 {
-        match self {
-            Self::Conv { weights, .. } => (weights.len() * output.height * output.width) as u64,
-            Self::Dense { weights, .. } => weights.len() as u64,
-            _ => 0,
-        }
-    }
 }
 
 fn count_uses(layers: &[Option<Layer>], output: TensorId) -> Vec<usize> {
@@ -191,14 +144,15 @@ fn drop_unused(layers: &mut [Option<Layer>], output: TensorId) {
     }
 }
 
-/// Moves an addition into the convolution that makes one of its inputs, if nothing else reads that.
-fn fuse_additions(layers: &mut [Option<Layer>], uses: &[usize]) {
+/// Moves an addition into the convolution that makes one of its inputs, if nothing else reads that, and nothing else becomes
+/// of it.
+fn fuse_additions(layers: &mut [Option<Layer>], finishes: &[Option<Finish>], uses: &[usize]) {
     for index in 0..layers.len() {
         let Some(Layer::Add { a, b, activation }) = layers[index] else {
             continue;
         };
         for (made, other) in [(b, a), (a, b)] {
-            if made.0 == 0 || uses[made.0] != 1 {
+            if made.0 == 0 || uses[made.0] != 1 || finishes[made.0 - 1].is_some() {
                 continue;
             }
             if let Some(Layer::Conv {
@@ -345,7 +299,7 @@ fn gains(
     precision: Precision,
 ) -> Vec<Vec<f32>> {
     let mut gains = vec![Vec::new(); made.len()];
-    if precision == Precision::Fp32 {
+    if precision != Precision::Int8 {
         return gains;
     }
     for (step, &tensor) in made.iter().enumerate() {
@@ -394,6 +348,21 @@ fn balance(weights: &[f32], channels: usize) -> Vec<f32> {
     roots.into_iter().map(|root| root / mean).collect()
 }
 
+/// What a layer that reads `input` is to multiply, unless it is floats.
+fn integers(
+    precision: Precision,
+    input: TensorId,
+    whole: &[bool],
+    non_negative: &[bool],
+) -> Option<Integers> {
+    match precision {
+        Precision::Int8 => Some(Integers::Rounded {
+            signed: !non_negative[input.0],
+        }),
+        _ => whole[input.0].then_some(Integers::Whole),
+    }
+}
+
 fn kernel(
     layer: Layer,
     input_shape: Shape,
@@ -401,9 +370,8 @@ fn kernel(
     output_shape: Shape,
     buffers: &[Buffer],
     gains: &[f32],
-    (precision, non_negative): (Precision, bool),
+    integers: Option<Integers>,
 ) -> Kernel {
-    let integers = precision == Precision::Int8;
     match layer {
         Layer::Conv {
             depthwise: true,
@@ -447,9 +415,7 @@ fn kernel(
                     (&weights, &bias),
                     activation,
                     // The image itself stays exact: its convolution is small, and eight bits would become seven.
-                    (integers && input.0 != 0).then_some(Integers {
-                        signed: !non_negative,
-                    }),
+                    integers.filter(|_| input.0 != 0),
                 ),
                 residual: residual.map(|residual| buffers[residual.0]),
             }
@@ -458,7 +424,12 @@ fn kernel(
             other: buffers[b.0],
             activation,
         },
-        Layer::GlobalAveragePool { .. } => Kernel::Average,
+        Layer::StepSum { b, sum, .. } => Kernel::StepSum {
+            other: buffers[b.0],
+            sum,
+        },
+        Layer::Pool { divisor, .. } => Kernel::Pool { divisor },
+        Layer::Quantise { quantise, .. } => Kernel::Quantise(quantise),
         Layer::Dense { weights, bias, .. } => {
             Kernel::Dense(Dense::new(&weights, bias, input_shape, integers))
         }

@@ -131,6 +131,8 @@ impl Step {
             network.holds(self.input, input)?;
         }
         network.holds(self.output, output)?;
+        let finish = self.finish.as_ref();
+        ensure(finish.is_none_or(|finish| finish.fits(output.channels)))?;
         match &self.kernel {
             Kernel::Convolution {
                 convolution,
@@ -145,11 +147,12 @@ impl Step {
                 ensure(!image && network.zeros >= input.width * 4)?;
                 depthwise.check(self.input.rows(input), input, output)
             }
-            Kernel::Add { other, .. } => {
+            Kernel::Add { other, .. } | Kernel::StepSum { other, .. } => {
                 ensure(!image && input == output)?;
                 network.holds(*other, output)
             }
-            Kernel::Average => ensure(!image && output == Shape::vector(input.channels)),
+            Kernel::Pool { .. } => ensure(!image && output == Shape::vector(input.channels)),
+            Kernel::Quantise(_) => ensure(!image && input == output),
             Kernel::Dense(dense) => {
                 ensure(!image && output == Shape::vector(output.channels))?;
                 let layout = Layout::new(input, input.height);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime_wasi_nn::wit::TensorType;
 
 /// The first bytes of the form, with its version.
-const MAGIC: &[u8] = b"pinhole network 1\n";
+const MAGIC: &[u8] = b"pinhole network 2\n";
 
 /// All of it.
 #[derive(Serialize, Deserialize)]

@@ -71,6 +71,22 @@ impl F32x4 {
         }))
     }
 
+    /// The same, rounded once: 64 bits hold the product of two floats.
+    #[inline(always)]
+    pub(crate) fn mul_add_once(self, factor: Self, addend: Self) -> Self {
+        Self(std::array::from_fn(|i| {
+            (f64::from(self.0[i]) * f64::from(factor.0[i]) + f64::from(addend.0[i])) as f32
+        }))
+    }
+
+    /// The nearest whole numbers of values within four million, halves to the even one.
+    #[inline(always)]
+    pub(crate) fn nearest(self) -> Self {
+        // Floats around this one have no fraction, so the addition rounds. `round_ties_even` is a function call here.
+        const WHOLE: f32 = 1.5 * (1 << 23) as f32;
+        Self(self.0.map(|value| value + WHOLE - WHOLE))
+    }
+
     /// The larger value; `self` where either is a NaN.
     #[inline(always)]
     pub(crate) fn at_least(self, low: Self) -> Self {
@@ -149,6 +165,27 @@ impl I16x8 {
     #[inline(always)]
     pub(crate) fn load(values: &[i16; 8]) -> Self {
         Self(*values)
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(self, values: &mut [i16; 8]) {
+        *values = self.0;
+    }
+
+    /// Broadcasts one pair of neighbouring lanes.
+    #[inline(always)]
+    pub(crate) fn lane<const LANE: usize>(self) -> Self {
+        Self(std::array::from_fn(|i| self.0[2 * LANE + i % 2]))
+    }
+
+    /// From four rows of four to their columns in pairs: the first two, and the others. Values beyond 16 bits are limited.
+    #[inline(always)]
+    pub(crate) fn columns(rows: [I32x4; 4]) -> [Self; 2] {
+        let value = |row: usize, column: usize| {
+            let (least, most) = (i32::from(i16::MIN), i32::from(i16::MAX));
+            rows[row].0[column].clamp(least, most) as i16
+        };
+        [0, 2].map(|first| Self(std::array::from_fn(|i| value(i / 2, first + i % 2))))
     }
 
     /// The sums of neighbouring lanes.

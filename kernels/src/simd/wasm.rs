@@ -1,11 +1,12 @@
 //! WebAssembly SIMD. Each method is one instruction, or a few where it says so.
 
 use std::arch::wasm32::{
-    f32x4_add, f32x4_convert_i32x4, f32x4_div, f32x4_extract_lane, f32x4_mul, f32x4_pmax,
-    f32x4_pmin, f32x4_relaxed_madd, f32x4_splat, f32x4_sub, i16x8_add, i16x8_extend_high_i8x16,
-    i16x8_extend_low_i8x16, i16x8_narrow_i32x4, i16x8_relaxed_dot_i8x16_i7x16, i32x4_add,
-    i32x4_dot_i16x8, i32x4_extadd_pairwise_i16x8, i32x4_extract_lane, i32x4_relaxed_trunc_f32x4,
-    i32x4_shuffle, i32x4_splat, u8x16_narrow_i16x8, v128, v128_load, v128_store,
+    f32x4_add, f32x4_convert_i32x4, f32x4_div, f32x4_extract_lane, f32x4_mul, f32x4_nearest,
+    f32x4_pmax, f32x4_pmin, f32x4_relaxed_madd, f32x4_splat, f32x4_sub, i16x8_add,
+    i16x8_extend_high_i8x16, i16x8_extend_low_i8x16, i16x8_narrow_i32x4,
+    i16x8_relaxed_dot_i8x16_i7x16, i32x4_add, i32x4_dot_i16x8, i32x4_extadd_pairwise_i16x8,
+    i32x4_extract_lane, i32x4_relaxed_trunc_f32x4, i32x4_shuffle, i32x4_splat, u8x16_narrow_i16x8,
+    v128, v128_load, v128_store,
 };
 
 #[derive(Clone, Copy)]
@@ -115,6 +116,18 @@ impl F32x4 {
         Self(f32x4_relaxed_madd(self.0, factor.0, addend.0))
     }
 
+    /// The same, rounded once wherever the engine has an instruction for it.
+    #[inline(always)]
+    pub(crate) fn mul_add_once(self, factor: Self, addend: Self) -> Self {
+        self.mul_add(factor, addend)
+    }
+
+    /// The nearest whole numbers of values within four million, halves to the even one.
+    #[inline(always)]
+    pub(crate) fn nearest(self) -> Self {
+        Self(f32x4_nearest(self.0))
+    }
+
     /// The larger value; `self` where either is a NaN.
     #[inline(always)]
     pub(crate) fn at_least(self, low: Self) -> Self {
@@ -205,6 +218,28 @@ impl I16x8 {
     #[inline(always)]
     pub(crate) fn add(self, other: Self) -> Self {
         Self(i16x8_add(self.0, other.0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(self, values: &mut [i16; 8]) {
+        store(self.0, values);
+    }
+
+    /// Broadcasts one pair of neighbouring lanes.
+    #[inline(always)]
+    pub(crate) fn lane<const LANE: usize>(self) -> Self {
+        Self(broadcast::<LANE>(self.0))
+    }
+
+    /// From four rows of four to their columns in pairs: the first two, and the others. Values beyond 16 bits are limited.
+    #[inline(always)]
+    pub(crate) fn columns([a, b, c, d]: [I32x4; 4]) -> [Self; 2] {
+        let ab = i16x8_narrow_i32x4(a.0, b.0);
+        let cd = i16x8_narrow_i32x4(c.0, d.0);
+        [
+            Self(i32x4_shuffle::<0, 2, 4, 6>(ab, cd)),
+            Self(i32x4_shuffle::<1, 3, 5, 7>(ab, cd)),
+        ]
     }
 
     /// The sums of neighbouring lanes.
