@@ -102,6 +102,16 @@ impl Described {
         }
     }
 
+    /// The same model, but nothing in it is rounded to 8 bits on the way. The error is the end of a sentence.
+    pub fn without_rounding(&self, onnx: &Onnx) -> Result<Self, String> {
+        Ok(Self {
+            proto: pinhole_onnx::without_rounding(onnx, &self.proto)?,
+            input: self.input.clone(),
+            output: self.output.clone(),
+            ..*self
+        })
+    }
+
     /// The parsed graph, for tract.
     pub fn into_graph(self, onnx: &Onnx) -> Result<InferenceModel, String> {
         onnx.model_for_proto_model(&self.proto)

@@ -390,7 +390,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "ENGINE", default_value = "guest")]
     pub engine: BakedEngine,
 
-    /// How the arithmetic is done, where Pinhole's own kernels can run the model
+    /// How the arithmetic is done, where Pinhole's own kernels can run the model; a quantised (QDQ) file says so itself
     #[arg(long, value_name = "PRECISION", default_value = "int8")]
     pub precision: Precision,
 

@@ -3,9 +3,11 @@
 
 mod agree;
 mod recognise;
+mod smooth;
 
 pub use agree::{agree, probe};
 pub use recognise::{Recognised, recognise};
+pub use smooth::without_rounding;
 
 use std::collections::HashSet;
 use tract_onnx::Onnx;

@@ -2,9 +2,14 @@
 //!
 //! This reads the graph as exporters write it: convolutions with batch normalisation and clips behind them, residual
 //! additions, a global average, one dense layer. Anything else is left to tract, with the reason. What is recognised is
-//! never trusted: `infer` compares both on the same input before it believes it.
+//! never trusted: `agree` compares both on the same input before it is believed.
 
+mod attributes;
+mod quantised;
+
+use attributes::{attribute, window};
 use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId};
+use quantised::{Stored, Weights};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
@@ -29,6 +34,12 @@ enum Value {
     Constant(Vec<f32>, Vec<usize>),
     /// Part of a computation of shapes, which are fixed here.
     Shape,
+    /// A tensor of 8-bit steps.
+    Quantised(Stored),
+    /// The same, once more as values: who can work on steps takes it as it is.
+    Dequantised(Stored),
+    /// Constants in 8 or 32 bits, with what they are worth.
+    Weights(Weights),
 }
 
 struct Walk<'a> {
@@ -121,15 +132,14 @@ impl<'a> Walk<'a> {
         let value = match node.op_type.as_str() {
             "Conv" => return self.conv(node),
             "Add" => return self.add(node),
+            "QuantizeLinear" => self.quantise(node)?,
+            "DequantizeLinear" => self.dequantise(node)?,
             "Relu" | "Clip" => {
                 return Err(format!("a {} that follows no convolution", node.op_type));
             }
-            "GlobalAveragePool" => {
-                let input = self.tensor(node, 0)?;
-                Value::Tensor(self.builder.global_average_pool(input))
-            }
-            "ReduceMean" => self.reduce_mean(node)?,
-            "Gemm" => self.gemm(node)?,
+            "GlobalAveragePool" => return self.average(node),
+            "ReduceMean" => return self.reduce_mean(node),
+            "Gemm" => return self.gemm(node),
             "MatMul" => return self.matmul(node),
             "Identity" | "Dropout" => self.value(node, 0)?,
             "Flatten" | "Reshape" | "Squeeze" => self.flatten(node)?,
@@ -262,6 +272,9 @@ impl<'a> Walk<'a> {
     }
 
     fn conv(&mut self, node: &'a NodeProto) -> Result<()> {
+        if let Value::Dequantised(input) = self.value(node, 0)? {
+            return self.conv_of_steps(node, input);
+        }
         let input = self.tensor(node, 0)?;
         let (mut weights, dims) = self.constant(node, 1)?;
         let &[outputs, _, height, width] = dims.as_slice() else {
@@ -271,17 +284,6 @@ impl<'a> Walk<'a> {
             Some(name) if !name.is_empty() => self.constant(node, 2)?.0,
             _ => vec![0.0; outputs],
         };
-        if attribute(node, "auto_pad")
-            .is_some_and(|value| !matches!(value.s.as_slice(), b"" | b"NOTSET"))
-        {
-            return Err("a convolution with automatic padding".into());
-        }
-        if sizes(node, "dilations", [1, 1])? != [1, 1] {
-            return Err("a dilated convolution".into());
-        }
-        let stride = sizes(node, "strides", [1, 1])?;
-        let [top, left, bottom, right] = sizes(node, "pads", [0; 4])?;
-        let groups = attribute(node, "group").map_or(1, |value| value.i);
 
         let mut last = node;
         if let Some((index, next)) = self
@@ -296,12 +298,10 @@ impl<'a> Walk<'a> {
         let conv = Conv {
             out_channels: outputs,
             kernel: (height, width),
-            stride: (stride[0], stride[1]),
-            padding: (top, left, bottom, right),
-            groups: usize::try_from(groups).map_err(|_| "negative groups")?,
             weights: &weights,
             bias: &bias,
             activation,
+            ..window(node)?
         };
         let output = self
             .builder
@@ -334,6 +334,11 @@ impl<'a> Walk<'a> {
     }
 
     fn add(&mut self, node: &'a NodeProto) -> Result<()> {
+        if let (Value::Dequantised(a), Value::Dequantised(b)) =
+            (self.value(node, 0)?, self.value(node, 1)?)
+        {
+            return self.add_steps(node, a, b);
+        }
         let (a, b) = (self.tensor(node, 0)?, self.tensor(node, 1)?);
         let (activation, last) = self.activation(node)?;
         let sum = self
@@ -343,8 +348,16 @@ impl<'a> Walk<'a> {
         self.set(last, Value::Tensor(sum))
     }
 
-    fn reduce_mean(&mut self, node: &NodeProto) -> Result<Value> {
+    fn average(&mut self, node: &'a NodeProto) -> Result<()> {
+        if let Value::Dequantised(input) = self.value(node, 0)? {
+            return self.average_of_steps(node, input);
+        }
         let input = self.tensor(node, 0)?;
+        let mean = self.builder.global_average_pool(input);
+        self.set(node, Value::Tensor(mean))
+    }
+
+    fn reduce_mean(&mut self, node: &'a NodeProto) -> Result<()> {
         let mut axes: Vec<i64> = match attribute(node, "axes") {
             Some(axes) => axes.ints.clone(),
             None => self
@@ -360,20 +373,27 @@ impl<'a> Walk<'a> {
         if axes != [2, 3] {
             return Err("a mean over other axes than height and width".into());
         }
-        Ok(Value::Tensor(self.builder.global_average_pool(input)))
+        self.average(node)
     }
 
     /// A dense layer reads its input in ONNX's own order, so that flattening changes nothing.
     fn flatten(&mut self, node: &NodeProto) -> Result<Value> {
         let value = self.value(node, 0)?;
-        if let Value::Tensor(_) = value {
+        if let Value::Tensor(_) | Value::Dequantised(_) = value {
             let next = self
                 .only_reader(node)
                 .map(|(_, next)| next.op_type.as_str());
             if !matches!(
                 next,
                 None | Some(
-                    "Gemm" | "MatMul" | "Softmax" | "Dropout" | "Identity" | "Flatten" | "Reshape"
+                    "Gemm"
+                        | "MatMul"
+                        | "Softmax"
+                        | "Dropout"
+                        | "Identity"
+                        | "Flatten"
+                        | "Reshape"
+                        | "QuantizeLinear"
                 )
             ) {
                 return Err(format!("a {} between layers", node.op_type));
@@ -382,7 +402,7 @@ impl<'a> Walk<'a> {
         Ok(value)
     }
 
-    fn gemm(&mut self, node: &NodeProto) -> Result<Value> {
+    fn gemm(&mut self, node: &'a NodeProto) -> Result<()> {
         let is_one = |name: &str| attribute(node, name).is_none_or(|value| value.f == 1.0);
         if attribute(node, "transA").is_some_and(|value| value.i != 0)
             || !is_one("alpha")
@@ -390,18 +410,24 @@ impl<'a> Walk<'a> {
         {
             return Err("a Gemm that scales or transposes its input".into());
         }
-        let (weights, dims) = self.constant(node, 1)?;
         let transposed = attribute(node, "transB").is_some_and(|value| value.i != 0);
+        if let Value::Dequantised(input) = self.value(node, 0)? {
+            return self.gemm_of_steps(node, input, transposed);
+        }
+        let input = self.tensor(node, 0)?;
+        let (weights, dims) = self.constant(node, 1)?;
         let bias = if node.input.len() > 2 {
             self.constant(node, 2)?.0
         } else {
             Vec::new()
         };
-        self.dense(node, weights, &dims, transposed, &bias)
+        let output = self.dense(input, weights, &dims, transposed, &bias)?;
+        self.set(node, Value::Tensor(output))
     }
 
     /// A product with constant weights, and the sum with constant biases that may follow.
     fn matmul(&mut self, node: &'a NodeProto) -> Result<()> {
+        let input = self.tensor(node, 0)?;
         let (weights, dims) = self.constant(node, 1)?;
         let mut last = node;
         let mut bias = Vec::new();
@@ -415,19 +441,18 @@ impl<'a> Walk<'a> {
                 self.taken.insert(index);
             }
         }
-        let value = self.dense(node, weights, &dims, false, &bias)?;
-        self.set(last, value)
+        let output = self.dense(input, weights, &dims, false, &bias)?;
+        self.set(last, Value::Tensor(output))
     }
 
     fn dense(
         &mut self,
-        node: &NodeProto,
+        input: TensorId,
         weights: Vec<f32>,
         dims: &[usize],
         transposed: bool,
         bias: &[f32],
-    ) -> Result<Value> {
-        let input = self.tensor(node, 0)?;
+    ) -> Result<TensorId> {
         let &[rows, columns] = dims else {
             return Err("a product with weights that are no matrix".into());
         };
@@ -438,30 +463,8 @@ impl<'a> Walk<'a> {
                 (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).copied());
             (columns, turned.collect())
         };
-        let output = self
-            .builder
+        self.builder
             .dense(input, outputs, &weights, bias)
-            .map_err(|error| error.to_string())?;
-        Ok(Value::Tensor(output))
+            .map_err(|error| error.to_string())
     }
-}
-
-fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n tract_onnx::pb::AttributeProto> {
-    node.attribute
-        .iter()
-        .find(|attribute| attribute.name == name)
-}
-
-fn sizes<const N: usize>(node: &NodeProto, name: &str, default: [usize; N]) -> Result<[usize; N]> {
-    let Some(attribute) = attribute(node, name) else {
-        return Ok(default);
-    };
-    let sizes: Option<Vec<usize>> = attribute
-        .ints
-        .iter()
-        .map(|size| usize::try_from(*size).ok())
-        .collect();
-    sizes
-        .and_then(|sizes| <[usize; N]>::try_from(sizes).ok())
-        .ok_or_else(|| format!("a {} with odd {name}", node.op_type))
 }

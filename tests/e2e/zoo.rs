@@ -38,6 +38,7 @@ fn models_of_the_mobilenet_v2_kind_answer_as_under_onnx_runtime() {
         Model {
             name: "default".into(),
             file: Some(own.join("default.onnx")),
+            quantise: false,
             labels: own.join("default.labels.txt"),
             config: Some(own.join("default.toml")),
         },
@@ -53,10 +54,57 @@ fn a_quantised_model_answers_as_under_onnx_runtime() {
     visit(&[imagenet(&models, "mobilenetv2-imagenet-int8-qdq")]);
 }
 
+/// Where no other decoder's rounding comes between, every step of every tensor is ONNX Runtime's.
+#[test]
+fn quantised_models_answer_exactly_as_under_onnx_runtime() {
+    let (Some(models), Some(images)) = (shared("models"), shared("images")) else {
+        return;
+    };
+    let own = root().join("models");
+    let folder = TempDir::new().unwrap();
+    let whole = folder.path().join("whole.toml");
+    std::fs::write(&whole, "[preprocess]\nresize = 224\n").unwrap();
+    let models = [
+        Model {
+            config: Some(whole),
+            ..imagenet(&models, "mobilenetv2-imagenet-int8-qdq")
+        },
+        // Another zero point and step for each output channel.
+        Model {
+            name: "default-quantised".into(),
+            file: Some(own.join("default.onnx")),
+            quantise: true,
+            labels: own.join("default.labels.txt"),
+            config: Some(own.join("default.toml")),
+        },
+    ];
+    let Some(folder) = made(&models, &images, &["--crops"]) else {
+        return;
+    };
+    // Sums in integers, in floats, and in floats natively.
+    let runs = [Runs::Guest("int8"), Runs::Guest("fp32"), Runs::Host];
+    let all = models.iter();
+    for (model, runs) in all.flat_map(|model| runs.map(|runs| (model, runs))) {
+        let seen = answers(model, folder.path(), runs);
+        let off = seen.iter().map(|one| one.off).fold(0.0, f64::max);
+        let (name, count) = (&model.name, seen.len());
+        say(&format!(
+            "{name}, {runs:?}: all {count} pictures within {off:.7}"
+        ));
+        assert!(count >= PICTURES, "{name}");
+        for one in seen {
+            // Scores are whole steps: two of them may well be equal.
+            assert!(one.same_class || one.lead == 0.0, "{name}: {}", one.image);
+            assert!(one.off < 1e-5, "{name}: {} by {}", one.image, one.off);
+        }
+    }
+}
+
 fn imagenet(models: &Path, name: &str) -> Model {
     Model {
         name: name.into(),
         file: Some(models.join(format!("{name}.onnx"))),
+        quantise: false,
         labels: models.join("imagenet-labels.txt"),
         config: None,
     }
@@ -108,6 +156,7 @@ fn exported(architecture: &str) {
     let models = names.into_iter().map(|name| Model {
         name,
         file: None,
+        quantise: false,
         labels: labels.clone(),
         config: None,
     });
@@ -119,55 +168,82 @@ struct Model {
     name: String,
     /// Where it is; none for one that zoo.py exports.
     file: Option<PathBuf>,
+    /// Whether zoo.py has it quantised first.
+    quantise: bool,
     labels: PathBuf,
     config: Option<PathBuf>,
 }
 
-/// Makes models, bakes them, and compares what they say of pictures, unless there are no pictures or there is no Python. In
-/// CI there must be a Python.
+/// Makes models, bakes them, and compares what they say of pictures, unless there are no pictures or there is no Python.
 fn visit(models: &[Model]) {
     let Some(images) = shared("images") else {
         return;
     };
+    let Some(folder) = made(models, &images, &[]) else {
+        return;
+    };
+    for model in models {
+        // What is compared with ONNX Runtime here is the reading of models, not what rounding costs.
+        judge(
+            &model.name,
+            answers(model, folder.path(), Runs::Guest("fp32")),
+        );
+    }
+}
+
+/// Makes models, and asks ONNX Runtime; none where there is no Python. In CI there must be one.
+fn made(models: &[Model], images: &Path, options: &[&str]) -> Option<TempDir> {
     let Some(python) = std::env::var_os("PINHOLE_PYTHON") else {
         assert!(
             !in_ci(),
             "PINHOLE_PYTHON names no Python, and in CI it must: run `cargo xtask test`, which makes one"
         );
-        return skipped("PINHOLE_PYTHON names no Python with tests/models/requirements.txt");
+        skipped("PINHOLE_PYTHON names no Python with tests/models/requirements.txt");
+        return None;
     };
     // On the disk of the build: a precompiled model is large.
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut zoo = Command::new(python);
     zoo.arg(root().join("tests/models/zoo.py"))
-        .args([Path::new("--images"), &images])
+        .args([Path::new("--images"), images])
+        .args(options)
         .args([Path::new("--out"), folder.path()])
         .args(models.iter().map(|model| match &model.file {
-            Some(file) => format!("{}={}", model.name, file.display()),
+            Some(file) => {
+                let how = if model.quantise { "quantised:" } else { "" };
+                format!("{}={how}{}", model.name, file.display())
+            }
             None => model.name.clone(),
         }));
     run(&mut zoo, b"").ok();
-    for model in models {
-        check(model, folder.path(), &images);
-    }
+    Some(folder)
+}
+
+/// Who runs a model.
+#[derive(Clone, Copy, Debug)]
+enum Runs {
+    /// The guest, baked for this precision.
+    Guest(&'static str),
+    Host,
 }
 
 /// Bakes a model of which `folder` has ONNX Runtime's answers, and compares.
-fn check(model: &Model, folder: &Path, images: &Path) {
+fn answers(model: &Model, folder: &Path, runs: Runs) -> Vec<Seen> {
     let name = &model.name;
-    let exported = folder.join(format!("{name}.onnx"));
+    let made = folder.join(format!("{name}.onnx"));
+    let given = model.file.as_deref().filter(|_| !model.quantise);
+    let file = given.unwrap_or(&made);
     let baked = folder.join("baked.wasm");
     let mut bake = pinhole();
     bake.arg("bake")
-        .args([
-            Path::new("--model"),
-            model.file.as_deref().unwrap_or(&exported),
-        ])
+        .args([Path::new("--model"), file])
         .args([Path::new("--labels"), &model.labels])
         .args([Path::new("-o"), &baked])
-        // What is compared with ONNX Runtime here is the reading of models, not what rounding costs.
-        .args(["--precision", "fp32"])
         .arg("--precompile");
+    match runs {
+        Runs::Guest(precision) => bake.args(["--precision", precision]),
+        Runs::Host => bake.args(["--engine", "nn"]),
+    };
     if let Some(config) = &model.config {
         bake.args([Path::new("--config"), config]);
     }
@@ -182,15 +258,15 @@ fn check(model: &Model, folder: &Path, images: &Path) {
     classify
         .args(["classify", "--json", "--top-k", &classes.to_string()])
         .args([Path::new("--component"), &baked.with_extension("cwasm")])
-        .args(expected.iter().map(|one| images.join(&one.image)));
+        .args(expected.iter().map(|one| &one.image));
+    if let Runs::Host = runs {
+        classify.args(["--engine", "tract", "--model"]).arg(file);
+    }
     let lines = run(&mut classify, b"").ok();
     assert_eq!(lines.lines().count(), expected.len());
     let seen = expected.iter().zip(lines.lines());
-    judge(
-        name,
-        seen.map(|(expected, line)| expected.compare(line))
-            .collect(),
-    );
+    seen.map(|(expected, line)| expected.compare(line))
+        .collect()
 }
 
 /// What ONNX Runtime says of a picture.

@@ -3,13 +3,16 @@
     python zoo.py --images ../../../shared/images --out FOLDER resnet18-11-static-96 mobilenetv2=../mobilenetv2.onnx
 
 A name is an architecture of torchvision's, an opset, a static or symbolic batch, and the side of the input: FOLDER gets
-NAME.onnx. `NAME=FILE` takes a file that is there, prepared as the .toml beside it says. FOLDER gets NAME.json for each.
+NAME.onnx. `NAME=FILE` takes a file that is there, prepared as the .toml beside it says; `NAME=quantised:FILE` has ONNX Runtime
+quantise it first, into NAME.onnx. FOLDER gets NAME.json for each. With --crops, FOLDER/NAME gets what the model sees of each
+picture as a PNG file, and NAME.json is about those: no decoder and no resizing comes between them and the model.
 """
 
 import argparse
 import functools
 import io
 import json
+import logging
 import pathlib
 import tomllib
 import warnings
@@ -18,6 +21,7 @@ import numpy
 import onnx
 import onnxruntime
 import torch
+from onnxruntime import quantization
 from PIL import Image, ImageOps
 from torchvision import models
 
@@ -32,7 +36,7 @@ CLASSES = 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def prepared(file: pathlib.Path, resize: int, crop: int, aspect="keep", mean=MEAN, std=STD) -> numpy.ndarray:
+def cropped(file: pathlib.Path, resize: int, crop: int, aspect="keep") -> Image.Image:
     """As in models/train/evaluate.py: Pillow's antialiased bilinear resize of the shorter side, or of both, then the centre."""
     picture = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
     width, height = picture.size
@@ -42,7 +46,11 @@ def prepared(file: pathlib.Path, resize: int, crop: int, aspect="keep", mean=MEA
         size = (resize, resize * height // width) if width <= height else (resize * width // height, resize)
     picture = picture.resize(size, Image.Resampling.BILINEAR)
     left, top = (round((side - crop) / 2) for side in size)
-    pixels = numpy.asarray(picture.crop((left, top, left + crop, top + crop)), numpy.float32) / 255
+    return picture.crop((left, top, left + crop, top + crop))
+
+
+def prepared(file: pathlib.Path, resize: int, crop: int, aspect="keep", mean=MEAN, std=STD) -> numpy.ndarray:
+    pixels = numpy.asarray(cropped(file, resize, crop, aspect), numpy.float32) / 255
     return ((pixels - numpy.float32(mean)) / numpy.float32(std)).transpose(2, 0, 1)[None]
 
 
@@ -174,6 +182,16 @@ def probabilities(session: onnxruntime.InferenceSession, tensor: numpy.ndarray) 
     return odds / odds.sum()
 
 
+def quantise(model: pathlib.Path, images: tuple, prepare: dict, path: pathlib.Path) -> None:
+    """As ONNX Runtime's users do, with steps of its own for each output channel. Weights are unsigned: products of signed
+    ones overflow in ONNX Runtime where a processor has no VNNI."""
+    tensors = iter([{onnx.load(model).graph.input[0].name: prepared(image, **prepare)} for image in images])
+    reader = type("Reader", (quantization.CalibrationDataReader,), {"get_next": lambda self: next(tensors, None)})()
+    logging.getLogger().setLevel(logging.ERROR)
+    quantization.quantize_static(model, path, reader, quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+                                 activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QUInt8)
+
+
 def answers(path: pathlib.Path, images: tuple, prepare: dict) -> list:
     """ONNX Runtime's probabilities, and how far they move by themselves: with its optimisations off, and on pictures that
     another decoder might have given."""
@@ -186,7 +204,7 @@ def answers(path: pathlib.Path, images: tuple, prepare: dict) -> list:
         others = [probabilities(sessions[1], tensor)]
         others += [probabilities(sessions[0], shifted(tensor, kind, random, prepare["std"])) for kind in ("cast", "grain") * 3]
         spread = max(numpy.abs(best - other).max() for other in others)
-        found.append({"image": image.name, "spread": round(spread, 6), "probabilities": [round(p, 7) for p in best.tolist()]})
+        found.append({"image": str(image.resolve()), "spread": round(spread, 6), "probabilities": [round(p, 7) for p in best.tolist()]})
     return found
 
 
@@ -202,6 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of .jpg files")
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--crops", action="store_true", help="write and judge what the model sees of each picture")
     parser.add_argument("models", nargs="+", metavar="NAME or NAME=FILE")
     options = parser.parse_args()
     torch.set_num_threads(2)
@@ -210,14 +229,24 @@ def main() -> None:
     for model in options.models:
         name, _, file = model.partition("=")
         if file:
-            path = pathlib.Path(file)
-            config = path.with_suffix(".toml")
+            path = pathlib.Path(file.removeprefix("quantised:"))
             prepare = configured(path.with_suffix(".toml"))
+            if file.startswith("quantised:"):
+                quantise(path, images, prepare, options.out / f"{name}.onnx")
+                path = options.out / f"{name}.onnx"
         else:
             path = options.out / f"{name}.onnx"
             side = export(name, images, path)
             prepare = {"resize": -(-side * 8 // 7), "crop": side, "mean": MEAN, "std": STD}
-        found = answers(path, images, prepare)
+        seen = images
+        if options.crops:
+            sizes = {key: prepare[key] for key in ("resize", "crop", "aspect") if key in prepare}
+            seen = tuple(options.out / name / f"{image.stem}.png" for image in images)
+            seen[0].parent.mkdir()
+            for image, crop in zip(images, seen):
+                cropped(image, **sizes).save(crop)
+            prepare["resize"] = prepare["crop"]
+        found = answers(path, seen, prepare)
         (options.out / f"{name}.json").write_text(json.dumps(found))
         worst, sure = max(one["spread"] for one in found), [max(one["probabilities"]) for one in found]
         classes = len({numpy.argmax(one["probabilities"]) for one in found})

@@ -47,6 +47,17 @@ impl Display for Agreement {
     }
 }
 
+/// Whether a component computes in our own reduced precision.
+pub fn is_int8(engine: &Engine, component: &[u8]) -> Result<bool> {
+    let component = prepare(engine, component)?;
+    let (mut store, instance) = instance(engine, &component)?;
+    let described = instance
+        .pinhole_vision_classify()
+        .call_describe(&mut store)
+        .map_err(|error| anyhow!("The component cannot say what it is: {error:#}."))?;
+    Ok(described.is_some_and(|info| info.engine == "kernels-int8"))
+}
+
 /// Classifies pictures with two components of the same model, in full and in reduced precision: those of a folder, or
 /// generated ones. Files that are no pictures are left out.
 pub fn agreement(
@@ -60,14 +71,8 @@ pub fn agreement(
         largest_difference: 0.0,
         generated: folder.is_none(),
     };
-    let prepare = |bytes| {
-        Component::new(engine, bytes)
-            .and_then(|component| linker(engine)?.instantiate_pre(&component))
-            .and_then(ClassifierPre::new)
-            .map_err(|error| anyhow!("The component cannot be tried: {error:#}."))
-    };
     let [full, reduced] = components;
-    let (full, reduced) = (prepare(full)?, prepare(reduced)?);
+    let (full, reduced) = (prepare(engine, full)?, prepare(engine, reduced)?);
     for picture in pictures(folder)? {
         let (Some(full), Some(reduced)) = (
             classify(engine, &full, &picture)?,
@@ -88,6 +93,27 @@ pub fn agreement(
         bail!("None of the files to check with is a picture: give a folder of JPEG or PNG files.");
     }
     Ok(agreement)
+}
+
+fn prepare(engine: &Engine, component: &[u8]) -> Result<ClassifierPre<State>> {
+    Component::new(engine, component)
+        .and_then(|component| linker(engine)?.instantiate_pre(&component))
+        .and_then(ClassifierPre::new)
+        .map_err(|error| anyhow!("The component cannot be tried: {error:#}."))
+}
+
+fn instance(
+    engine: &Engine,
+    component: &ClassifierPre<State>,
+) -> Result<(Store<State>, Classifier)> {
+    let mut store = Store::new(engine, State::new(MEMORY_BYTES));
+    store.limiter(|state| state);
+    store.set_epoch_deadline(u64::MAX / 2);
+    let instance = component
+        .instantiate(&mut store)
+        .map_err(anyhow::Error::from)
+        .context("The component cannot be tried")?;
+    Ok((store, instance))
 }
 
 fn pictures(folder: Option<&Path>) -> Result<Vec<Vec<u8>>> {
@@ -118,13 +144,7 @@ fn classify(
     component: &ClassifierPre<State>,
     picture: &[u8],
 ) -> Result<Option<Vec<Prediction>>> {
-    let mut store = Store::new(engine, State::new(MEMORY_BYTES));
-    store.limiter(|state| state);
-    store.set_epoch_deadline(u64::MAX / 2);
-    let instance: Classifier = component
-        .instantiate(&mut store)
-        .map_err(anyhow::Error::from)
-        .context("The component cannot be tried")?;
+    let (mut store, instance) = instance(engine, component)?;
     let answer = instance
         .pinhole_vision_classify()
         .call_classify(&mut store, picture, u32::MAX)

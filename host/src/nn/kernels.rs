@@ -1,7 +1,7 @@
 //! Our own kernels, natively: for models of the kind that they are made for, several times as fast as tract.
 
 use super::model::Engine;
-use pinhole_kernels::{Arena, Network};
+use pinhole_kernels::{Arena, Network, Precision};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use wasmtime_wasi_nn::Tensor;
@@ -65,7 +65,11 @@ impl Layers {
 
 impl Engine for Layers {
     fn name(&self) -> &'static str {
-        "host-kernels-fp32"
+        match self.network.precision() {
+            Precision::Fp32 => "host-kernels-fp32",
+            Precision::Int8 => "host-kernels-int8",
+            Precision::Qdq => "host-kernels-qdq",
+        }
     }
 
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {

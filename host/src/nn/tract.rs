@@ -5,8 +5,8 @@ use super::kernels::Layers;
 use super::model::{Engine, Model};
 use super::open::{Open, settle};
 use super::slot::Slot;
-use pinhole_kernels::Precision;
-use pinhole_onnx::{Held, Recognised, agree, causes, held, probe, recognise};
+use pinhole_kernels::{NetworkBuilder, Precision};
+use pinhole_onnx::{Held, Recognised, agree, causes, held, probe, recognise, without_rounding};
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use wasmtime_wasi_nn::wit::TensorType;
@@ -82,10 +82,20 @@ fn read(
         .collect();
     let recognised = recognised(&onnx, graph, &inputs);
     let plan = plan(&onnx, &proto, &inputs).map_err(|error| causes(&error))?;
+    let layers = recognised.and_then(|recognised| {
+        // Rounding makes much of a last bit: what rounds is compared without.
+        if recognised.builder.is_quantised() {
+            let smooth = without_rounding(&onnx, &proto)?;
+            let smooth = self::plan(&onnx, &smooth, &inputs);
+            believed(recognised, &smooth.map_err(|error| causes(&error))?)
+        } else {
+            believed(recognised, &plan)
+        }
+    });
     Ok(Loaded {
         inputs,
         outputs,
-        layers: recognised.and_then(|recognised| believed(recognised, &plan)),
+        layers,
         plan,
     })
 }
@@ -107,27 +117,33 @@ fn recognised(
     }
 }
 
-/// Recognised layers, if they give the scores that tract gives.
+/// Recognised layers, if they give the scores that tract gives where nothing is rounded.
 fn believed(recognised: Recognised, plan: &Plan) -> Result<Layers, String> {
     let (expected, shape) = plan.probed().map_err(|error| causes(&error))?;
     let dimensions = shape
         .iter()
         .map(|size| u32::try_from(*size).map_err(|error| error.to_string()))
-        .collect::<Result<_, _>>()?;
-    let network = recognised
-        .builder
-        .build(recognised.output, Precision::Fp32)
-        .map_err(|error| error.to_string())?;
-    let layers = Layers::new(network, recognised.softmax, dimensions);
+        .collect::<Result<Vec<_>, _>>()?;
+    let Recognised {
+        builder,
+        output,
+        softmax,
+    } = recognised;
+    let layers = |builder: NetworkBuilder| {
+        let network = builder.build(output, Precision::Fp32);
+        let network = network.map_err(|error| error.to_string())?;
+        Ok::<_, String>(Layers::new(network, softmax, dimensions.clone()))
+    };
+    let kept = builder.is_quantised().then(|| builder.clone());
+    let checked = layers(builder.without_rounding())?;
     let probe: Vec<[u8; 4]> = probe(plan.shape.iter().product())
         .into_iter()
         .map(f32::to_le_bytes)
         .collect();
-    if agree(&layers.scores(&probe), &expected) {
-        Ok(layers)
-    } else {
-        Err("the recognised layers give other scores".into())
+    if !agree(&checked.scores(&probe), &expected) {
+        return Err("the recognised layers give other scores".into());
     }
+    kept.map_or(Ok(checked), layers)
 }
 
 fn plan(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, inputs: &[Slot]) -> TractResult<Plan> {

@@ -23,6 +23,23 @@ pub const COLOURS: Model<'static> = Model {
 impl Model<'_> {
     /// The file.
     pub fn encode(&self) -> Vec<u8> {
+        let mut opset = Vec::new();
+        number(&mut opset, 2, 13);
+        let mut model = Vec::new();
+        number(&mut model, 1, 8);
+        field(&mut model, 7, &self.graph());
+        field(&mut model, 8, &opset);
+        model
+    }
+
+    /// What makes these parts those of another file, written behind it: whoever reads both merges them.
+    pub fn addition(&self) -> Vec<u8> {
+        let mut model = Vec::new();
+        field(&mut model, 7, &self.graph());
+        model
+    }
+
+    fn graph(&self) -> Vec<u8> {
         let mut graph = Vec::new();
         for (kind, inputs, outputs) in self.nodes {
             let mut node = Vec::new();
@@ -43,14 +60,7 @@ impl Model<'_> {
         self.outputs
             .iter()
             .for_each(|(name, shape)| field(&mut graph, 12, &tensor(name, shape)));
-
-        let mut opset = Vec::new();
-        number(&mut opset, 2, 13);
-        let mut model = Vec::new();
-        number(&mut model, 1, 8);
-        field(&mut model, 7, &graph);
-        field(&mut model, 8, &opset);
-        model
+        graph
     }
 }
 

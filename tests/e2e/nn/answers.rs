@@ -1,6 +1,6 @@
 //! What each engine of the host answers, against ONNX Runtime.
 
-use super::quantised;
+use super::for_tract;
 use crate::common::imagenet::{ImageNet, imagenet_nn};
 use crate::common::server::Server;
 use crate::common::{answer, in_ci, root, run, say, skipped};
@@ -40,7 +40,7 @@ fn a_model_written_down_for_the_kernels_gives_the_same_scores() {
 #[test]
 fn tract_runs_what_the_kernels_cannot() {
     let Some(model) = imagenet_nn() else { return };
-    let other = format!("mobilenetv2-imagenet={}", quantised(model).display());
+    let other = format!("mobilenetv2-imagenet={}", for_tract(model).display());
     let server = Server::of(&model.cwasm, &["--engine", "tract", "--model", &other]);
     assert!(server.log().contains("host-tract"), "{}", server.log());
     let picture = std::fs::read(model.images.join("n01514859_hen.jpg")).unwrap();

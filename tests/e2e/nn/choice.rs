@@ -1,6 +1,6 @@
 //! Who runs the model, and whose file it is: settled at the start, or refused.
 
-use super::{OPPOSITE, quantised};
+use super::{OPPOSITE, for_tract};
 use crate::common::imagenet::imagenet_nn;
 use crate::common::onnx::COLOURS;
 use crate::common::pictures::{jpeg, scene};
@@ -124,7 +124,11 @@ fn a_model_that_the_kernels_cannot_run_is_not_written_down() {
     let folder = TempDir::new().unwrap();
     let labels = model.onnx.with_file_name("imagenet-labels.txt");
     for (onnx, engine, words) in [
-        (quantised(model), "nn", "serve it with --engine tract"),
+        (
+            for_tract(model).to_path_buf(),
+            "nn",
+            "serve it with --engine tract",
+        ),
         (model.onnx.clone(), "guest", "goes with --engine nn"),
     ] {
         let mut command = pinhole();

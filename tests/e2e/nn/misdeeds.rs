@@ -1,6 +1,6 @@
 //! A guest that misuses the host's models, and several guests at once.
 
-use super::{OPPOSITE, quantised};
+use super::{OPPOSITE, for_tract};
 use crate::common::imagenet::imagenet_nn;
 use crate::common::onnx::{COLOURS, Model};
 use crate::common::server::Server;
@@ -180,7 +180,7 @@ fn no_answer_of_one_model_reaches_a_client_of_another() {
 #[test]
 fn a_deadline_that_passes_in_the_engine_is_told_afterwards() {
     let Some(model) = imagenet_nn() else { return };
-    let slow = format!("slow={}", quantised(model).display());
+    let slow = format!("slow={}", for_tract(model).display());
     let hostile = Hostile::start(&["--model", &slow, "--deadline-ms", "10"]);
     // The guest itself takes a fraction of that, and the engine several times as long.
     let reply = hostile.server.client.predict(b"slow");

@@ -6,7 +6,8 @@ mod misdeeds;
 
 use crate::common::imagenet::ImageNet;
 use crate::common::onnx::{COLOURS, Model};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// As `COLOURS`, with the opposite scores.
 const OPPOSITE: Model<'static> = Model {
@@ -18,9 +19,18 @@ const OPPOSITE: Model<'static> = Model {
     ..COLOURS
 };
 
-/// A model that our own kernels cannot run.
-fn quantised(model: &ImageNet) -> PathBuf {
-    model
-        .onnx
-        .with_file_name("mobilenetv2-imagenet-int8-qdq.onnx")
+/// The same model with something aside that our own kernels do not know, so that they cannot run it.
+fn for_tract(model: &ImageNet) -> &'static Path {
+    static WRITTEN: OnceLock<PathBuf> = OnceLock::new();
+    WRITTEN.get_or_init(|| {
+        let aside = Model {
+            nodes: &[("Neg", &["input"], &["aside"])],
+            inputs: &[],
+            outputs: &[],
+        };
+        let path = model.network.with_file_name("for-tract.onnx");
+        let file = std::fs::read(&model.onnx).unwrap();
+        std::fs::write(&path, [file, aside.addition()].concat()).unwrap();
+        path
+    })
 }
