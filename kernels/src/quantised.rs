@@ -43,9 +43,30 @@ impl Steps {
 impl NetworkBuilder {
     /// Rounds a tensor of values to steps.
     pub fn quantise(&mut self, input: TensorId, steps: Steps) -> TensorId {
+        self.steps_of(input, 1.0, steps, Activation::None)
+    }
+
+    /// Turns steps into others, with an activation in between.
+    pub fn requantise(
+        &mut self,
+        (input, from): (TensorId, Steps),
+        steps: Steps,
+        activation: Activation,
+    ) -> TensorId {
+        self.steps_of(input, from.size, steps, activation)
+    }
+
+    fn steps_of(
+        &mut self,
+        input: TensorId,
+        worth: f32,
+        steps: Steps,
+        activation: Activation,
+    ) -> TensorId {
         let quantise = Quantise {
+            worth,
             step: steps.size,
-            limits: steps.limits(Activation::None),
+            limits: steps.limits(activation),
         };
         let shape = self.shape(input);
         self.push(Layer::Quantise { input, quantise }, shape)
@@ -265,10 +286,12 @@ pub(crate) fn is_whole(layer: Option<&Layer>, finish: Option<&Finish>) -> bool {
     }
 }
 
-/// From values to steps from the zero point.
+/// From values, or other steps, to steps from the zero point.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Quantise {
+    /// What the input is to be multiplied by to be values.
+    worth: f32,
     step: f32,
     limits: Limits,
 }
@@ -276,10 +299,10 @@ pub(crate) struct Quantise {
 impl Quantise {
     pub(crate) fn run(&self, values: &[f32], out: &mut [f32]) {
         out.copy_from_slice(values);
-        let step = F32x4::splat(self.step);
+        let (worth, step) = (F32x4::splat(self.worth), F32x4::splat(self.step));
         // Divided, not multiplied by the inverse: that would round some values to another step.
         self.limits
-            .each(out, |value| self.limits.round(value.div(step)));
+            .each(out, |value| self.limits.round(value.mul(worth).div(step)));
     }
 }
 

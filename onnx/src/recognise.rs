@@ -132,8 +132,8 @@ impl<'a> Walk<'a> {
         let value = match node.op_type.as_str() {
             "Conv" => return self.conv(node),
             "Add" => return self.add(node),
+            "DequantizeLinear" => return self.dequantise(node),
             "QuantizeLinear" => self.quantise(node)?,
-            "DequantizeLinear" => self.dequantise(node)?,
             "Relu" | "Clip" => {
                 return Err(format!("a {} that follows no convolution", node.op_type));
             }

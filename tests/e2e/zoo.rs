@@ -38,7 +38,7 @@ fn models_of_the_mobilenet_v2_kind_answer_as_under_onnx_runtime() {
         Model {
             name: "default".into(),
             file: Some(own.join("default.onnx")),
-            quantise: false,
+            quantise: None,
             labels: own.join("default.labels.txt"),
             config: Some(own.join("default.toml")),
         },
@@ -60,7 +60,6 @@ fn quantised_models_answer_exactly_as_under_onnx_runtime() {
     let (Some(models), Some(images)) = (shared("models"), shared("images")) else {
         return;
     };
-    let own = root().join("models");
     let folder = TempDir::new().unwrap();
     let whole = folder.path().join("whole.toml");
     std::fs::write(&whole, "[preprocess]\nresize = 224\n").unwrap();
@@ -70,13 +69,9 @@ fn quantised_models_answer_exactly_as_under_onnx_runtime() {
             ..imagenet(&models, "mobilenetv2-imagenet-int8-qdq")
         },
         // Another zero point and step for each output channel.
-        Model {
-            name: "default-quantised".into(),
-            file: Some(own.join("default.onnx")),
-            quantise: true,
-            labels: own.join("default.labels.txt"),
-            config: Some(own.join("default.toml")),
-        },
+        quantised("quantised"),
+        // Activations between two roundings.
+        quantised("symmetric"),
     ];
     let Some(folder) = made(&models, &images, &["--crops"]) else {
         return;
@@ -100,11 +95,23 @@ fn quantised_models_answer_exactly_as_under_onnx_runtime() {
     }
 }
 
+/// The default model, quantised by ONNX Runtime.
+fn quantised(how: &'static str) -> Model {
+    let own = root().join("models");
+    Model {
+        name: format!("default-{how}"),
+        file: Some(own.join("default.onnx")),
+        quantise: Some(how),
+        labels: own.join("default.labels.txt"),
+        config: Some(own.join("default.toml")),
+    }
+}
+
 fn imagenet(models: &Path, name: &str) -> Model {
     Model {
         name: name.into(),
         file: Some(models.join(format!("{name}.onnx"))),
-        quantise: false,
+        quantise: None,
         labels: models.join("imagenet-labels.txt"),
         config: None,
     }
@@ -156,7 +163,7 @@ fn exported(architecture: &str) {
     let models = names.into_iter().map(|name| Model {
         name,
         file: None,
-        quantise: false,
+        quantise: None,
         labels: labels.clone(),
         config: None,
     });
@@ -168,8 +175,8 @@ struct Model {
     name: String,
     /// Where it is; none for one that zoo.py exports.
     file: Option<PathBuf>,
-    /// Whether zoo.py has it quantised first.
-    quantise: bool,
+    /// How zoo.py has it quantised first.
+    quantise: Option<&'static str>,
     labels: PathBuf,
     config: Option<PathBuf>,
 }
@@ -210,8 +217,13 @@ fn made(models: &[Model], images: &Path, options: &[&str]) -> Option<TempDir> {
         .args([Path::new("--out"), folder.path()])
         .args(models.iter().map(|model| match &model.file {
             Some(file) => {
-                let how = if model.quantise { "quantised:" } else { "" };
-                format!("{}={how}{}", model.name, file.display())
+                let how = model.quantise.map(|how| format!("{how}:"));
+                format!(
+                    "{}={}{}",
+                    model.name,
+                    how.unwrap_or_default(),
+                    file.display()
+                )
             }
             None => model.name.clone(),
         }));
@@ -231,7 +243,7 @@ enum Runs {
 fn answers(model: &Model, folder: &Path, runs: Runs) -> Vec<Seen> {
     let name = &model.name;
     let made = folder.join(format!("{name}.onnx"));
-    let given = model.file.as_deref().filter(|_| !model.quantise);
+    let given = model.file.as_deref().filter(|_| model.quantise.is_none());
     let file = given.unwrap_or(&made);
     let baked = folder.join("baked.wasm");
     let mut bake = pinhole();

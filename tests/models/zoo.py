@@ -3,8 +3,8 @@
     python zoo.py --images ../../../shared/images --out FOLDER resnet18-11-static-96 mobilenetv2=../mobilenetv2.onnx
 
 A name is an architecture of torchvision's, an opset, a static or symbolic batch, and the side of the input: FOLDER gets
-NAME.onnx. `NAME=FILE` takes a file that is there, prepared as the .toml beside it says; `NAME=quantised:FILE` has ONNX Runtime
-quantise it first, into NAME.onnx. FOLDER gets NAME.json for each. With --crops, FOLDER/NAME gets what the model sees of each
+NAME.onnx. `NAME=FILE` takes a file that is there, prepared as the .toml beside it says; `NAME=quantised:FILE` and
+`NAME=symmetric:FILE` have ONNX Runtime quantise it first, into NAME.onnx. FOLDER gets NAME.json for each. With --crops, FOLDER/NAME gets what the model sees of each
 picture as a PNG file, and NAME.json is about those: no decoder and no resizing comes between them and the model.
 """
 
@@ -182,14 +182,16 @@ def probabilities(session: onnxruntime.InferenceSession, tensor: numpy.ndarray) 
     return odds / odds.sum()
 
 
-def quantise(model: pathlib.Path, images: tuple, prepare: dict, path: pathlib.Path) -> None:
+def quantise(model: pathlib.Path, images: tuple, prepare: dict, path: pathlib.Path, symmetric: bool) -> None:
     """As ONNX Runtime's users do, with steps of its own for each output channel. Weights are unsigned: products of signed
-    ones overflow in ONNX Runtime where a processor has no VNNI."""
+    ones overflow in ONNX Runtime where a processor has no VNNI. With symmetric ranges, steps cannot stand for a ReLU6: it stays
+    in the graph, between two roundings."""
     tensors = iter([{onnx.load(model).graph.input[0].name: prepared(image, **prepare)} for image in images])
     reader = type("Reader", (quantization.CalibrationDataReader,), {"get_next": lambda self: next(tensors, None)})()
     logging.getLogger().setLevel(logging.ERROR)
     quantization.quantize_static(model, path, reader, quant_format=quantization.QuantFormat.QDQ, per_channel=True,
-                                 activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QUInt8)
+                                 activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QUInt8,
+                                 extra_options={"ActivationSymmetric": symmetric})
 
 
 def answers(path: pathlib.Path, images: tuple, prepare: dict) -> list:
@@ -229,10 +231,11 @@ def main() -> None:
     for model in options.models:
         name, _, file = model.partition("=")
         if file:
-            path = pathlib.Path(file.removeprefix("quantised:"))
+            how, _, file = file.rpartition(":")
+            path = pathlib.Path(file)
             prepare = configured(path.with_suffix(".toml"))
-            if file.startswith("quantised:"):
-                quantise(path, images, prepare, options.out / f"{name}.onnx")
+            if how:
+                quantise(path, images, prepare, options.out / f"{name}.onnx", how == "symmetric")
                 path = options.out / f"{name}.onnx"
         else:
             path = options.out / f"{name}.onnx"

@@ -98,6 +98,16 @@ fn example() -> (Both, Vec<f32>, Vec<f32>) {
     both.conv(10, 1, false, a);
     let (tensor, values) = (both.tensor, both.values.clone());
     both.conv(60, 1, false, BYTES);
+    let wider = signed(-100.0, 0.09);
+    both.tensor = both.builder.requantise(
+        (both.tensor, BYTES),
+        wider,
+        Activation::Clip { min: 0.5, max: 4.0 },
+    );
+    for step in &mut both.values {
+        let value = (*step * BYTES.size).clamp(0.5, 4.0);
+        *step = (value / wider.size).round_ties_even();
+    }
     both.conv(10, 1, false, b);
     both.tensor = both
         .builder

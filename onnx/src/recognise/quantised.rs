@@ -33,30 +33,48 @@ impl<'a> Walk<'a> {
             }
             // What a Flatten has been wrapped in.
             Value::Dequantised(stored) if stored.steps == steps => Ok(Value::Quantised(stored)),
-            _ => Err("a tensor that is rounded twice".into()),
+            Value::Dequantised(stored) => Ok(self.requantise(stored, steps, Activation::None)),
+            _ => Err("a QuantizeLinear of constants".into()),
         }
     }
 
-    pub(super) fn dequantise(&mut self, node: &NodeProto) -> Result<Value> {
+    fn requantise(&mut self, stored: Stored, steps: Steps, activation: Activation) -> Value {
+        let from = (stored.tensor, stored.steps);
+        let tensor = self.builder.requantise(from, steps, activation);
+        Value::Quantised(Stored { tensor, steps })
+    }
+
+    pub(super) fn dequantise(&mut self, node: &'a NodeProto) -> Result<()> {
         let stored = match self.value(node, 0)? {
             Value::Quantised(stored) => stored,
-            Value::Constant(values, dims) => return self.weights_of(node, values, dims),
+            Value::Constant(values, dims) => {
+                let weights = self.weights_of(node, values, dims)?;
+                return self.set(node, weights);
+            }
             _ => return Err("a DequantizeLinear of values".into()),
         };
         if self.steps(node)? != stored.steps {
             return Err("steps that are read as others than they are".into());
+        }
+        let (activation, last) = self.activation(node)?;
+        if activation != Activation::None {
+            let (end, steps) = self
+                .rounding(last)?
+                .ok_or("an activation of 8-bit steps that is not rounded")?;
+            let value = self.requantise(stored, steps, activation);
+            return self.set(end, value);
         }
         let is_last = match self.only_reader(node) {
             Some((_, next)) => next.op_type == "Softmax",
             None => self.readers_of(&node.output[0]) == 0,
         };
         if !is_last {
-            return Ok(Value::Dequantised(stored));
+            return self.set(node, Value::Dequantised(stored));
         }
         // The layer that makes the steps can give their values, if nobody else reads them.
         let alone = self.readers_of(&node.input[0]) == 1;
         if alone && self.builder.dequantise(stored.tensor, stored.steps.size) {
-            return Ok(Value::Tensor(stored.tensor));
+            return self.set(node, Value::Tensor(stored.tensor));
         }
         Err("steps as well as values are read".into())
     }
