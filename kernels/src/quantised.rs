@@ -1,10 +1,10 @@
 //! Networks whose file says how each tensor is rounded to 8 bits (what ONNX writes with `QuantizeLinear` and
 //! `DequantizeLinear`).
 //!
-//! Their tensors and weights are whole numbers here, zero points taken off, and held as floats: the float kernels multiply
-//! and add them without rounding as long as a sum stays below 2^24 steps, as it does in all but contrived networks (beyond,
-//! it is off by a part in 2^24). What is rounded, and when, is what ONNX Runtime does where it computes in integers, to the
-//! bit.
+//! Their tensors and weights are whole numbers here, zero points taken off, and tensors hold them as floats. `gemm_i16`
+//! multiplies them as integers. The float kernels do, too, and round nothing as long as a sum stays below 2^24 steps, as it
+//! does in all but contrived networks (beyond, it is off by a part in 2^24). What is rounded, and when, is what ONNX Runtime
+//! does where it computes in integers, to the bit.
 
 use std::ops::Range;
 

@@ -55,10 +55,10 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return images.float().div_(255).sub_(mean).div_(std)
 
 
-def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Generator) -> torch.Tensor:
+def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Generator, cut: float = 0.75) -> torch.Tensor:
     """Random views, side x side. A share `photo` of them is made to vary as photographs do.
 
-    Every picture: mirrored or not, shifted by up to four pixels, and a patch of three in four of them blanked. The share: also
+    Every picture: mirrored or not, shifted by up to four pixels, and a patch of a share `cut` of them blanked. The share: also
     zoomed out or in, turned, squeezed, blurred or sharpened, and lit differently. Where side is below SIDE, half of them are cut
     to it and half are scaled: cut ones show things as large as the network will see them, scaled ones show them whole.
     """
@@ -96,8 +96,8 @@ def augment(images: torch.Tensor, side: int, photo: float, generator: torch.Gene
     x = x * (1 + amount * uniform(-0.3, 0.3, 1, 1, 1)) + amount * uniform(-0.3, 0.3, 1, 1, 1) + amount * uniform(-0.08, 0.08, 3, 1, 1)
 
     size = side * 3 // 8
-    cut = (uniform(0, 1) < 0.75).view(-1, 1, 1, 1)
-    patch = cut & _patches(side, size, *(uniform(0, side - size).long() for _ in range(2)))
+    blanked = (uniform(0, 1) < cut).view(-1, 1, 1, 1)
+    patch = blanked & _patches(side, size, *(uniform(0, side - size).long() for _ in range(2)))
     return x.masked_fill(patch, 0).contiguous(memory_format=torch.channels_last)
 
 

@@ -1,4 +1,4 @@
-"""SGD for most weights; Muon for the 1x1 convolutions, which are matrices."""
+"""SGD for most weights; Muon for the convolutions between many channels, which are matrices: a row a filter."""
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,13 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
+    def hold(self):
+        """Brings each matrix to its norm."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.mul_(p.shape[0] ** 0.5 / p.norm())
+
+    @torch.no_grad()
     def step(self):
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         for group in self.param_groups:
@@ -40,8 +47,8 @@ class Muon(torch.optim.Optimizer):
                 flat = torch.cat([u.flatten() for u in updates])
                 dist.all_reduce(flat)
                 updates = flat.split([u.numel() for u in updates])
+            self.hold()
             for p, update in zip(group["params"], updates):
-                p.mul_(p.shape[0] ** 0.5 / p.norm())
                 p.add_(update.view_as(p), alpha=-group["lr"])
 
 
@@ -49,7 +56,7 @@ def build(model: nn.Module, kind: str, lr: float, muon_lr: float) -> list[torch.
     """Weight decay only where it regularises: not on batch norms, biases and the nine weights of a depthwise filter."""
     decayed, plain, matrices = [], [], []
     for p in model.parameters():
-        if p.ndim == 4 and p.shape[2] == 1 and kind == "muon":
+        if p.ndim == 4 and p.shape[1] > 3 and kind == "muon":
             matrices.append(p)
         else:
             (decayed if p.ndim == 2 or (p.ndim == 4 and p.shape[1] > 1) else plain).append(p)

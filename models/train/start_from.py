@@ -8,6 +8,11 @@ import torch
 from onnx import numpy_helper
 
 
+def architecture_in(path: pathlib.Path, exported: str) -> str:
+    """What a checkpoint says that it is of; an ONNX file does not say, and is taken for `exported`."""
+    return torch.load(path, map_location="cpu", weights_only=True)["architecture"] if path.suffix == ".pt" else exported
+
+
 @torch.no_grad()
 def start_from(model: torch.nn.Module, path: pathlib.Path, views: torch.Tensor) -> None:
     """Gives `model` the averaged weights in `path`: a checkpoint, or an ONNX file that `export.py` wrote.

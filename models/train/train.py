@@ -17,8 +17,8 @@ import torch.nn.functional as F
 import data
 import fused
 import optimiser
-from model import MobileNetV2
-from start_from import start_from
+from model import network
+from start_from import architecture_in, start_from
 
 PRESETS = {
     # Ends by the clock: every schedule below follows the share of the time that is spent.
@@ -44,11 +44,12 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, default=here / "runs", help="folder for checkpoint.pt and log.jsonl")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--init", type=pathlib.Path, help="a checkpoint, or an ONNX file that export.py wrote, to start from its weights")
-    parser.add_argument("--teacher", type=pathlib.Path, action="append", default=[], help="the same, of a network to learn from; several: from their average")
+    parser.add_argument("--teacher", type=pathlib.Path, action="append", default=[], help="the same, of a network to learn from, of any architecture; several: from their average")
     parser.add_argument("--architecture", default="small32")
     parser.add_argument("--optimiser", choices=["sgd", "muon"], default="muon")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--photo", type=float, default=0.35, help="share of pictures that get the photograph augmentation")
+    parser.add_argument("--cut", type=float, default=0.75, help="share of pictures with a patch blanked")
     parser.add_argument("--mix", type=float, default=0.5, help="share of pictures with a patch of another one; falls to nothing over the second half")
     parser.add_argument("--holdout", type=int, default=0, help="judge on this many training images instead of the test set")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="one a core; only without a GPU")
@@ -71,7 +72,7 @@ def rate(progress: float) -> float:
 
 
 @torch.no_grad()
-def settle(model, images, photo, generator, device) -> None:
+def settle(model, images, photo, generator, device, cut=0.75) -> None:
     """Averaged weights need batch norm statistics of their own: those of twenty batches, at full size."""
     model.train()
     for batch in range(20):
@@ -79,7 +80,7 @@ def settle(model, images, photo, generator, device) -> None:
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1 / (batch + 1)
         picked = torch.randint(len(images), (256,), generator=generator).to(images.device)
-        x = data.augment(images[picked], data.SIDE, photo, generator)
+        x = data.augment(images[picked], data.SIDE, photo, generator, cut)
         with torch.autocast(device.type, torch.bfloat16):
             model(x)
 
@@ -119,12 +120,14 @@ def work(rank: int, options) -> None:
     images = images.to(device)
 
     torch.manual_seed(options.seed)
-    model = MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last)
+    model = network(options.architecture).to(device, memory_format=torch.channels_last)
+    if hasattr(model, "whiten"):
+        model.whiten(data.normalise(images[:5000]))
     if options.init or options.teacher:
         views = data.augment(images[:: len(images) // 1000], data.SIDE, options.photo, torch.Generator().manual_seed(options.seed))
     if options.init:
         start_from(model, options.init, views)
-    teachers = [MobileNetV2(options.architecture).to(device, memory_format=torch.channels_last) for _ in options.teacher]
+    teachers = [network(architecture_in(path, options.architecture)).to(device, memory_format=torch.channels_last) for path in options.teacher]
     for teacher, path in zip(teachers, options.teacher):
         start_from(teacher, path, views)
         # Statistics of the batch suit every side and every augmentation.
@@ -177,7 +180,7 @@ def work(rank: int, options) -> None:
         for index in range(per_epoch):
             side = next(s for limit, s in options.sides if progress <= limit)
             picked = order[index * options.batch : (index + 1) * options.batch][rank::world].to(device)
-            x, y = data.augment(images[picked], side, options.photo, generator), labels[picked.cpu()].to(device)
+            x, y = data.augment(images[picked], side, options.photo, generator, options.cut), labels[picked.cpu()].to(device)
             x, other = data.mix(x, options.mix * min(1, 2 * (1 - progress)), generator)
             with torch.autocast(device.type, torch.bfloat16):
                 out = model(x)
@@ -226,7 +229,7 @@ def work(rank: int, options) -> None:
             raise SystemExit("the loss is not finite: lower --lr or --muon-lr, and resume")
         if done or epoch % 5 == 0:
             if rank == 0:
-                settle(average, images, options.photo, generator, device)
+                settle(average, images, options.photo, generator, device, options.cut)
                 fields["accuracy"] = accuracy(average, test_images, test_labels, device)
         note(**fields)
     if rank == 0:
