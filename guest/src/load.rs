@@ -132,7 +132,8 @@ fn network(
     ended: fn(&str),
 ) -> Result<Network, String> {
     // Two copies: one is checked in full precision, whatever precision is wanted, and one is kept.
-    let [checked, kept] = [layers(onnx, &model, &input), layers(onnx, &model, &input)];
+    let kept = layers(onnx, &model, &input);
+    let checked = kept.clone();
     let rounds = |layers: &Recognised| layers.builder.is_quantised();
     // Rounding makes much of a last bit: what rounds is compared without.
     let smooth = checked

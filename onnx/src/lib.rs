@@ -4,6 +4,7 @@
 mod agree;
 mod recognise;
 mod smooth;
+mod steps;
 
 pub use agree::{agree, probe};
 pub use recognise::{Recognised, recognise};

@@ -16,6 +16,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 use tract_onnx::tensor::load_tensor;
 
 /// A graph as layers.
+#[derive(Clone)]
 pub struct Recognised {
     /// The layers.
     pub builder: NetworkBuilder,

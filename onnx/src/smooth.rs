@@ -3,12 +3,10 @@
 //! Rounding makes much of little: where two computations differ in a last bit, one tensor is a step apart, the next ones by a
 //! few, and the scores have nothing in common. Values that are limited, but not rounded, stay as near as in other models.
 
-use crate::causes;
+use crate::steps::steps;
 use std::collections::HashSet;
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
-use tract_onnx::prelude::TractError;
-use tract_onnx::tensor::load_tensor;
 
 /// The model with each QuantizeLinear replaced by the limits of its steps, and each DequantizeLinear of those by nothing.
 /// Weights stay rounded. The error is the end of a sentence.
@@ -37,32 +35,18 @@ pub fn without_rounding(onnx: &Onnx, model: &ModelProto) -> Result<ModelProto, S
 
 /// Adds the two nodes that limit values to what the steps of a QuantizeLinear can say.
 fn limit(onnx: &Onnx, graph: &mut GraphProto, node: &NodeProto) -> Result<(), String> {
-    let value = |index: usize| {
-        let name = node.input.get(index).filter(|name| !name.is_empty());
-        let Some(name) = name else { return Ok(None) };
-        let tensor = graph.initializer.iter().find(|tensor| tensor.name == *name);
-        let tensor = tensor.ok_or_else(|| format!("`{name}` is no stored constant"))?;
-        let value = one(onnx, tensor).map_err(|error| causes(&error))?;
-        Ok::<_, String>(Some((value, tensor.data_type)))
-    };
-    let (size, _) = value(1)?.ok_or("a QuantizeLinear without a scale")?;
-    let (zero, element_type) = value(2)?.unwrap_or((0.0, DataType::Uint8 as i32));
-    let lowest = if element_type == DataType::Int8 as i32 {
-        -128.0
-    } else {
-        0.0
-    };
+    let steps = steps(onnx, graph, node)?;
     let output = node.output.first().cloned().unwrap_or_default();
     let mut last = node.input.first().cloned().unwrap_or_default();
     for (operator, step, result) in [
-        ("Max", lowest, format!("{output} from below")),
-        ("Min", lowest + 255.0, output.clone()),
+        ("Max", steps.low, format!("{output} from below")),
+        ("Min", steps.high, output.clone()),
     ] {
         let bound = format!("{output} {operator}");
         graph.initializer.push(TensorProto {
             name: bound.clone(),
             data_type: DataType::Float as i32,
-            float_data: vec![(step - zero) * size],
+            float_data: vec![(step - steps.zero) * steps.size],
             ..TensorProto::default()
         });
         graph.node.push(NodeProto {
@@ -74,10 +58,4 @@ fn limit(onnx: &Onnx, graph: &mut GraphProto, node: &NodeProto) -> Result<(), St
         last = result;
     }
     Ok(())
-}
-
-fn one(onnx: &Onnx, tensor: &TensorProto) -> Result<f32, TractError> {
-    let tensor = load_tensor(&*onnx.provider, tensor, None)?;
-    let floats = tensor.cast_to::<f32>()?;
-    Ok(*floats.try_as_plain_ram()?.to_scalar::<f32>()?)
 }

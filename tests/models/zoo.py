@@ -4,8 +4,9 @@
 
 A name is an architecture of torchvision's, an opset, a static or symbolic batch, and the side of the input: FOLDER gets
 NAME.onnx. `NAME=FILE` takes a file that is there, prepared as the .toml beside it says; `NAME=quantised:FILE` and
-`NAME=symmetric:FILE` have ONNX Runtime quantise it first, into NAME.onnx. FOLDER gets NAME.json for each. With --crops, FOLDER/NAME gets what the model sees of each
-picture as a PNG file, and NAME.json is about those: no decoder and no resizing comes between them and the model.
+`NAME=symmetric:FILE` have ONNX Runtime quantise it first, into NAME.onnx. FOLDER gets NAME.json for each. With --crops,
+FOLDER/NAME gets what the model sees of each picture as a PNG file, and NAME.json is about those: no decoder and no resizing
+comes between them and the model.
 """
 
 import argparse

@@ -238,18 +238,8 @@ fn an_activation_comes_before_the_rounding() {
             [-1.0, 0.0, 0.0, 2.0, 2.0, 3.0],
         ),
     ] {
-        let mut builder = NetworkBuilder::new(1, 6, 1);
-        let conv = Conv {
-            out_channels: 1,
-            kernel: (1, 1),
-            stride: (1, 1),
-            padding: (0, 0, 0, 0),
-            groups: 1,
-            weights: &[1.0],
-            bias: &[],
-            activation: Activation::None,
-        };
-        let tensor = builder.conv(builder.input(), &conv).unwrap();
+        let mut builder = NetworkBuilder::new(1, 1, 6);
+        let tensor = builder.global_sum_pool(builder.input());
         let steps = Steps {
             size: 1.0,
             zero: 100.0,

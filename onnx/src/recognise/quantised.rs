@@ -2,8 +2,9 @@
 
 use super::attributes::{attribute, window};
 use super::{Result, Value, Walk};
+use crate::steps::steps;
 use pinhole_kernels::{Activation, Conv, Steps, TensorId};
-use tract_onnx::pb::{NodeProto, tensor_proto::DataType};
+use tract_onnx::pb::NodeProto;
 
 /// A tensor of steps.
 #[derive(Clone, Copy)]
@@ -83,39 +84,8 @@ impl<'a> Walk<'a> {
         self.readers.get(name).map_or(0, Vec::len)
     }
 
-    /// What a node's scale and zero point say of a whole tensor.
     fn steps(&self, node: &NodeProto) -> Result<Steps> {
-        let one = |values: Vec<f32>| match values[..] {
-            [value] => Ok(value),
-            _ => Err("a tensor whose channels have steps of their own".to_string()),
-        };
-        let size = one(self.constant(node, 1)?.0)?;
-        let (zero, element_type) = match node.input.get(2).filter(|name| !name.is_empty()) {
-            Some(name) => (one(self.constant(node, 2)?.0)?, self.element_type(name)?),
-            None if attribute(node, "output_dtype").is_none() => (0.0, DataType::Uint8),
-            None => return Err("a QuantizeLinear without a zero point".into()),
-        };
-        let (low, high) = match element_type {
-            DataType::Uint8 => (0.0, 255.0),
-            DataType::Int8 => (-128.0, 127.0),
-            _ => return Err("steps of other than 8 bits".into()),
-        };
-        if !(size.is_finite() && size > 0.0) {
-            return Err("a step that is worth nothing".into());
-        }
-        Ok(Steps {
-            size,
-            zero,
-            low,
-            high,
-        })
-    }
-
-    fn element_type(&self, name: &str) -> Result<DataType> {
-        let tensor = self.graph.initializer.iter().find(|one| one.name == name);
-        tensor
-            .and_then(|tensor| DataType::try_from(tensor.data_type).ok())
-            .ok_or_else(|| format!("`{name}` is no stored constant"))
+        steps(self.onnx, self.graph, node)
     }
 
     /// A DequantizeLinear of constants.
