@@ -1,54 +1,9 @@
 //! The layers of a network as its author knows them, checked as they come.
 
-use std::fmt;
-
-use crate::Network;
-use crate::network::{Reach, Shape};
-use crate::plan;
-use crate::quantised::{Finish, Quantise, StepSum};
-
-/// How the arithmetic is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    Fp32,
-    /// Convolutions and dense layers multiply 8-bit weights (a scale for each output channel) by 7-bit activations
-    /// (a scale for each pixel, taken from the data, so no calibration is needed). The first convolution, depthwise
-    /// convolutions, and what passes between layers stay in 32-bit floats.
-    Int8,
-    /// 8-bit integers, rounded as the model's file says: what networks with such layers turn out to have. To ask for it is to
-    /// ask for `Fp32`.
-    Qdq,
-}
-
-/// What happens to each value a layer produces.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Activation {
-    /// Nothing.
-    None,
-    /// Negative values become zero.
-    Relu,
-    /// Values are limited to a range; ReLU6 is `0.0..=6.0`. A NaN stays a NaN.
-    Clip {
-        /// The smallest value that stays.
-        min: f32,
-        /// The largest value that stays.
-        max: f32,
-    },
-}
-
-impl Activation {
-    /// The smallest and the largest value it lets through.
-    pub(crate) fn range(self) -> (f32, f32) {
-        match self {
-            Self::None => (f32::NEG_INFINITY, f32::INFINITY),
-            Self::Relu => (0.0, f32::INFINITY),
-            Self::Clip { min, max } => (min, max),
-        }
-    }
-}
+use crate::error::{BuildError, expect_len};
+use crate::op::{Activation, TensorId};
+use crate::requantise::{Finish, Quantise, StepSum};
+use crate::shape::{Geometry, Reach, Shape};
 
 /// A two-dimensional convolution: what ONNX calls `Conv`, with dilation 1.
 #[derive(Debug, Clone, Copy)]
@@ -70,56 +25,6 @@ pub struct Conv<'a> {
     /// Applied to each output.
     pub activation: Activation,
 }
-
-/// A tensor of the network being built: its input, or what a layer produces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TensorId(pub(crate) usize);
-
-/// Why a layer cannot be part of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A dimension, kernel or stride is zero, or a size overflows.
-    InvalidShape(&'static str),
-    /// A slice of weights or biases has the wrong length.
-    WrongLength {
-        /// What the slice holds.
-        what: &'static str,
-        /// The length its layer asks for.
-        expected: usize,
-        /// The length it has.
-        found: usize,
-    },
-    /// The two inputs of an addition differ in shape.
-    ShapeMismatch,
-    /// A grouped convolution that is not depthwise.
-    UnsupportedGroups(usize),
-    /// Weights or biases hold a NaN or an infinity, which integers cannot express.
-    NotFinite,
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidShape(what) => write!(f, "{what} is zero, or too large"),
-            Self::WrongLength {
-                what,
-                expected,
-                found,
-            } => write!(f, "{what} should have {expected} values and has {found}"),
-            Self::ShapeMismatch => f.write_str("the two inputs of an addition differ in shape"),
-            Self::UnsupportedGroups(groups) => write!(
-                f,
-                "a convolution with {groups} groups is supported only if it is depthwise: one channel in and out a group"
-            ),
-            Self::NotFinite => {
-                f.write_str("a weight or bias is NaN or infinite, so the layer cannot be quantised")
-            }
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
 
 /// A layer as it was described, with weights in the order the kernels read: `[out][height][width][in]`, or
 /// `[height][width][channel]` if depthwise.
@@ -227,16 +132,6 @@ impl Layer {
             _ => 0,
         }
     }
-}
-
-/// Where a convolution's window is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Geometry {
-    pub(crate) kernel: (usize, usize),
-    pub(crate) stride: (usize, usize),
-    /// Rows of zeros above and columns of zeros to the left; those below and to the right follow from the shapes.
-    pub(crate) padding: (usize, usize),
 }
 
 /// Collects the layers of a network, from input to output.
@@ -405,36 +300,11 @@ impl NetworkBuilder {
         ))
     }
 
-    /// Prepares the network that computes `output`: packs weights, fuses layers, and plans memory. A quantised network has
-    /// its own arithmetic, whatever `precision` says: `Int8` has it multiply integers and not floats, with the same results.
-    ///
-    /// # Errors
-    /// If `precision` is an integer one and a weight is NaN or infinite.
-    pub fn build(self, output: TensorId, precision: Precision) -> Result<Network, BuildError> {
-        plan::plan(self, output, precision)
-    }
-
     pub(crate) fn push(&mut self, layer: Layer, shape: Shape) -> TensorId {
         self.layers.push(layer);
         self.finishes.push(None);
         self.shapes.push(shape);
         TensorId(self.shapes.len() - 1)
-    }
-}
-
-pub(crate) fn expect_len(
-    what: &'static str,
-    values: &[f32],
-    expected: usize,
-) -> Result<(), BuildError> {
-    if values.len() == expected {
-        Ok(())
-    } else {
-        Err(BuildError::WrongLength {
-            what,
-            expected,
-            found: values.len(),
-        })
     }
 }
 

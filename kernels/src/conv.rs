@@ -1,12 +1,12 @@
 //! Convolutions that mix channels, as matrix multiplications.
 
-use crate::builder::{Activation, Geometry};
-use crate::gemm_f32::Target;
-use crate::layout::Layout;
-use crate::network::Shape;
-use crate::pack::{self, Tile, Windows};
 #[cfg(feature = "serde")]
-use crate::stored::ensure;
+use crate::check::ensure;
+use crate::epilogue::{TILE, Target};
+use crate::layout::Layout;
+use crate::op::{Activation, Integers};
+use crate::pack::{self, Tile, Windows};
+use crate::shape::{Geometry, Shape};
 use crate::{gemm_f32, gemm_i8, gemm_i16};
 
 /// Bytes of packed input and of output that are worked on at a time: what stays in a level 1 cache of 32 KiB or more. As
@@ -22,18 +22,6 @@ pub(crate) struct Convolution {
     weights: Weights,
     /// Output pixels that are worked on at a time.
     chunk: usize,
-}
-
-/// That a convolution is to multiply integers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Integers {
-    /// Those that values and weights are rounded to.
-    Rounded {
-        /// Whether inputs may be negative.
-        signed: bool,
-    },
-    /// Those that they are.
-    Whole,
 }
 
 #[derive(Debug)]
@@ -109,7 +97,7 @@ impl Convolution {
         };
         let per_pixel = packed + output.channels * 4;
         let bytes = weights.bytes().clamp(CHUNK_BYTES, MOST_CHUNK_BYTES);
-        let chunk = (bytes / per_pixel / gemm_f32::TILE).max(2) * gemm_f32::TILE;
+        let chunk = (bytes / per_pixel / TILE).max(2) * TILE;
         Self {
             windows,
             weights,
@@ -122,7 +110,7 @@ impl Convolution {
     pub(crate) fn check(&self, rows: Option<usize>, input: Shape, output: Shape) -> Option<()> {
         self.windows.check(rows, input, output)?;
         let whole = self.chunk > 0 && self.chunk < 1 << 20;
-        ensure(whole && self.chunk.is_multiple_of(gemm_f32::TILE))?;
+        ensure(whole && self.chunk.is_multiple_of(TILE))?;
         match &self.weights {
             Weights::F32(weights) => weights.check(self.windows.len(), output.channels),
             Weights::I8 { weights, .. } => weights.check(self.windows.len(), output.channels),
@@ -142,7 +130,7 @@ impl Convolution {
     /// Makes room for a chunk of this convolution.
     pub(crate) fn reserve(&self, scratch: &mut Scratch) {
         let len = self.windows.len();
-        let tiles = self.chunk / gemm_f32::TILE;
+        let tiles = self.chunk / TILE;
         match &self.weights {
             Weights::F32(_) => grow(&mut scratch.columns_f32, tiles * len, [0.0; 4]),
             Weights::I8 { .. } => {
@@ -160,7 +148,7 @@ impl Convolution {
             }
         }
         if !self.windows.is_pointwise() {
-            grow(&mut scratch.gathered, gemm_f32::TILE * len, 0.0);
+            grow(&mut scratch.gathered, TILE * len, 0.0);
         }
     }
 
@@ -241,15 +229,15 @@ impl Convolution {
             // Pixels of input and output correspond: nothing to divide.
             let ring = layout.rows * layout.width;
             let mut next = first % ring;
-            for index in 0..pixels.div_ceil(gemm_f32::TILE) {
-                let left = pixels - index * gemm_f32::TILE;
+            for index in 0..pixels.div_ceil(TILE) {
+                let left = pixels - index * TILE;
                 let at = |step: usize| {
                     let pixel = next + step.min(left - 1);
                     (if pixel < ring { pixel } else { pixel - ring }) * 4
                 };
                 let bases = [at(0), at(1), at(2), at(3)];
                 sink(index, Tile::new(input, layout.stride, bases));
-                next += gemm_f32::TILE;
+                next += TILE;
                 if next >= ring {
                     next -= ring;
                 }
@@ -261,7 +249,7 @@ impl Convolution {
                 sink(index, Tile::new(input, layout.stride, bases));
             });
         } else {
-            let gathered = &mut gathered[..gemm_f32::TILE * windows.len()];
+            let gathered = &mut gathered[..TILE * windows.len()];
             windows.for_each_tile(first, pixels, |index, positions| {
                 windows.gather(input, layout, positions, gathered);
                 sink(index, Tile::new(gathered, 16, [0, 4, 8, 12]));
@@ -290,7 +278,7 @@ impl Convolution {
 
     /// Computes the pixels that were packed.
     pub(crate) fn multiply(&self, scratch: &Scratch, target: &mut Target<'_>) {
-        let tiles = target.pixels().div_ceil(gemm_f32::TILE);
+        let tiles = target.pixels().div_ceil(TILE);
         match &self.weights {
             Weights::F32(weights) => {
                 let columns = &scratch.columns_f32[..tiles * self.windows.len()];

@@ -1,13 +1,13 @@
 //! Fully connected layers: one input vector, so every weight is read once and memory is the limit.
 
-use crate::conv::Integers;
+#[cfg(feature = "serde")]
+use crate::check::ensure;
 use crate::fence::Fence;
 use crate::gemm_i16;
 use crate::layout::Layout;
-use crate::network::Shape;
+use crate::op::Integers;
+use crate::shape::Shape;
 use crate::simd::{F32x4, I8x16, I16x8, I32x4};
-#[cfg(feature = "serde")]
-use crate::stored::ensure;
 
 /// A fully connected layer, ready to run.
 #[derive(Debug)]
@@ -23,17 +23,17 @@ pub(crate) struct Dense {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Weights {
     /// `[out][in]`.
-    F32(#[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))] Vec<f32>),
+    F32(#[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))] Vec<f32>),
     /// `[out][in]` in steps of `scale[out]`, each row padded with zeros to whole vectors; inputs are rounded to
     /// `0..=limit` steps, 16-bit numbers.
     I8 {
-        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))]
         steps: Vec<[i8; 16]>,
         scale: Vec<f32>,
         limit: f32,
     },
     /// The same of whole numbers, as they are.
-    I16(#[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))] Vec<Pair>),
+    I16(#[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))] Vec<Pair>),
 }
 
 /// Sixteen whole numbers.

@@ -5,15 +5,15 @@ mod avx2;
 
 use std::ops::Range;
 
-use crate::builder::{Activation, Geometry};
+#[cfg(feature = "serde")]
+use crate::check::ensure;
 use crate::fence::Fence;
 use crate::layout::{Layout, in_ring};
-use crate::network::Shape;
+use crate::op::Activation;
 #[cfg(feature = "serde")]
 use crate::pack::Windows;
+use crate::shape::{Geometry, Shape};
 use crate::simd::F32x4;
-#[cfg(feature = "serde")]
-use crate::stored::ensure;
 
 /// Outputs that a turn of the inner loop makes.
 const OUTPUTS: usize = 4;
@@ -31,7 +31,7 @@ pub(crate) struct Depthwise {
     rows: usize,
     out_width: usize,
     /// For each group of four channels, for each tap.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))]
     weights: Vec<[f32; 4]>,
     /// For each group of four channels.
     limits: Vec<Limits>,

@@ -4,12 +4,12 @@
 //! Two steps over `k` are one instruction and an addition; see `gemm_f32` for the tile and `fence` for the loop. A sum of
 //! 65,025 at most for each `k` stays within 32 bits up to 33,000 of them.
 
-use crate::builder::Activation;
-use crate::fence::Fence;
-use crate::gemm_f32::{At, Epilogue, PANEL, TILE, Target};
-use crate::simd::{F32x4, I16x8, I32x4};
 #[cfg(feature = "serde")]
-use crate::stored::ensure;
+use crate::check::ensure;
+use crate::epilogue::{At, Epilogue, PANEL, TILE, Target};
+use crate::fence::Fence;
+use crate::op::Activation;
+use crate::simd::{F32x4, I16x8, I32x4};
 
 /// `k` a pair covers.
 const PAIR: usize = 2;
@@ -26,7 +26,7 @@ pub(crate) type Pair = [i16; 8];
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weights {
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))]
     panels: Vec<[[i16; 8]; 2]>,
     pairs: usize,
     epilogue: Epilogue,

@@ -5,12 +5,12 @@
 //! becomes. The 16-bit sums cannot overflow, because packing keeps the four weights of one sign that meet in a lane
 //! within 258, and 258 × 127 < 2¹⁵. The 32-bit sums cannot before `k` exceeds a hundred thousand.
 
-use crate::builder::Activation;
-use crate::fence::Fence;
-use crate::gemm_f32::{At, Epilogue, PANEL, TILE, Target, panels_of};
-use crate::simd::{F32x4, I8x16, I16x8, I32x4};
 #[cfg(feature = "serde")]
-use crate::stored::ensure;
+use crate::check::ensure;
+use crate::epilogue::{At, Epilogue, PANEL, TILE, Target, panels_of};
+use crate::fence::Fence;
+use crate::op::Activation;
+use crate::simd::{F32x4, I8x16, I16x8, I32x4};
 
 /// `k` a block covers.
 pub(crate) const BLOCK: usize = 8;
@@ -36,7 +36,7 @@ pub(crate) struct Scales {
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weights {
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::stored::exact"))]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))]
     pub(crate) panels: Vec<[[i8; 16]; 4]>,
     blocks: usize,
     /// The size of one step of each channel's weights.

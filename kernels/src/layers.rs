@@ -1,7 +1,7 @@
 //! The layers that need no packing: addition, pooling.
 
-use crate::builder::Activation;
 use crate::layout::Layout;
+use crate::op::Activation;
 use crate::simd::F32x4;
 
 /// Adds `other` to `values` and applies the activation.

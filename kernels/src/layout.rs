@@ -1,7 +1,7 @@
 //! How tensors lie in the arena: in planes of four channels, so that what the kernels read and write together lies
 //! together. Lanes beyond the last channel hold finite values that nothing depends on.
 
-use crate::network::Shape;
+use crate::shape::Shape;
 
 /// Floats that a cache line holds.
 const LINE: usize = 16;

@@ -9,9 +9,13 @@
 //! What it does to be fast is told in `NOTES.md`, with figures.
 
 mod builder;
+#[cfg(feature = "serde")]
+mod check;
 mod conv;
 mod dense;
 mod depthwise;
+mod epilogue;
+mod error;
 mod fence;
 mod gemm_f32;
 mod gemm_i16;
@@ -19,9 +23,12 @@ mod gemm_i8;
 mod layers;
 mod layout;
 mod network;
+mod op;
 mod pack;
 mod plan;
 mod quantised;
+mod requantise;
+mod shape;
 mod simd;
 #[cfg(feature = "serde")]
 mod stored;
@@ -35,6 +42,9 @@ mod reference;
 #[allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod tests;
 
-pub use builder::{Activation, BuildError, Conv, NetworkBuilder, Precision, TensorId};
-pub use network::{Arena, LayerTime, Network, Shape};
-pub use quantised::Steps;
+pub use builder::{Conv, NetworkBuilder};
+pub use error::BuildError;
+pub use network::{Arena, LayerTime, Network};
+pub use op::{Activation, Precision, TensorId};
+pub use requantise::Steps;
+pub use shape::Shape;

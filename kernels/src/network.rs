@@ -9,45 +9,12 @@ use std::ops::Range;
 use crate::conv::{Convolution, Scratch};
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
-use crate::gemm_f32::{Residual, Target};
+use crate::epilogue::{Residual, Target};
 use crate::layers;
 use crate::layout::{self, Layout};
-use crate::quantised::{Finish, Quantise, StepSum};
-use crate::{Activation, Precision};
-
-/// Rows, columns and channels of a tensor, which is stored in that order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Shape {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Values a pixel has.
-    pub channels: usize,
-}
-
-impl Shape {
-    /// How many values there are.
-    #[must_use]
-    pub fn len(self) -> usize {
-        self.height * self.width * self.channels
-    }
-
-    /// Whether there are no values.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    pub(crate) fn vector(channels: usize) -> Self {
-        Self {
-            height: 1,
-            width: 1,
-            channels,
-        }
-    }
-}
+use crate::op::{Activation, Precision};
+use crate::requantise::{Finish, Quantise, StepSum};
+use crate::shape::{Reach, Shape};
 
 /// A network ready to run: plain data, that may be copied with the memory it is in.
 #[derive(Debug)]
@@ -114,24 +81,6 @@ pub(crate) enum Kernel {
         other: Buffer,
         sum: StepSum,
     },
-}
-
-/// How output rows depend on input rows.
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Reach {
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-}
-
-impl Reach {
-    /// How many rows of the input (which has `height`) must exist for the first `rows` of the output.
-    fn input_rows(self, rows: usize, height: usize) -> usize {
-        ((rows - 1) * self.stride + self.kernel)
-            .saturating_sub(self.padding)
-            .min(height)
-    }
 }
 
 /// Steps that run strip by strip.

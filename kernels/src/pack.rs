@@ -1,15 +1,15 @@
 //! From rows of an image to the tiles that the matrix multiplications read.
 
-use crate::builder::Geometry;
+#[cfg(feature = "serde")]
+use crate::check::ensure;
+use crate::epilogue::TILE;
 use crate::fence::Fence;
-use crate::gemm_f32::{Column, TILE};
+use crate::gemm_f32::Column;
 use crate::gemm_i8::{Columns, Scales};
 use crate::gemm_i16::Pair;
 use crate::layout::Layout;
-use crate::network::Shape;
+use crate::shape::{Geometry, Shape};
 use crate::simd::{F32x4, I8x16, I16x8};
-#[cfg(feature = "serde")]
-use crate::stored::ensure;
 
 /// Finds the values under a convolution's window for each output pixel.
 #[derive(Debug)]

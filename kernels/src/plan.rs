@@ -3,20 +3,34 @@
 use std::ops::Range;
 
 use crate::builder::{Layer, NetworkBuilder};
-use crate::conv::{Convolution, Integers};
+use crate::conv::Convolution;
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
+use crate::error::BuildError;
 use crate::layout::Layout;
-use crate::network::{Buffer, Kernel, Segment, Shape, Step};
-use crate::quantised::{self, Finish};
-use crate::{Activation, BuildError, Network, Precision, TensorId};
+use crate::network::{Buffer, Kernel, Network, Segment, Step};
+use crate::op::{Activation, Integers, Precision, TensorId};
+use crate::quantised;
+use crate::requantise::Finish;
+use crate::shape::Shape;
 
 /// Tensors of at least this many values are kept as strips where possible.
 const LARGE: usize = 16 * 1024;
 /// Values that the rings of a segment may have together: half a level 2 cache of 1 MiB.
 const RINGS: usize = 128 * 1024;
 
-pub(crate) fn plan(
+impl NetworkBuilder {
+    /// Prepares the network that computes `output`: packs weights, fuses layers, and plans memory. A quantised network has
+    /// its own arithmetic, whatever `precision` says: `Int8` has it multiply integers and not floats, with the same results.
+    ///
+    /// # Errors
+    /// If `precision` is an integer one and a weight is NaN or infinite.
+    pub fn build(self, output: TensorId, precision: Precision) -> Result<Network, BuildError> {
+        plan(self, output, precision)
+    }
+}
+
+fn plan(
     builder: NetworkBuilder,
     output: TensorId,
     precision: Precision,

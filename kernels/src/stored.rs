@@ -3,14 +3,14 @@
 //! The kernels' unchecked accesses are guarded where they are, so a bad file could at worst make a run panic or never
 //! end; that is found here, when it is read.
 
-use core::fmt::Formatter;
-use core::marker::PhantomData;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Precision;
+use crate::check::{LARGEST, ensure};
 use crate::layout::Layout;
-use crate::network::{Buffer, Kernel, Network, Segment, Shape, Step};
+use crate::network::{Buffer, Kernel, Network, Segment, Step};
+use crate::op::Precision;
+use crate::shape::Shape;
 
 /// The fields of [`Network`], so that its own `Deserialize` cannot be had without the check.
 #[derive(Serialize, Deserialize)]
@@ -42,44 +42,6 @@ impl<'de> Deserialize<'de> for Network {
         }
     }
 }
-
-/// Reads a list into memory of its very size. By itself serde doubles a growing list again and again, and every block that
-/// is left behind is a hole in a snapshot of this memory.
-pub(crate) fn exact<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_seq(Exact(PhantomData))
-}
-
-struct Exact<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Exact<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, to: &mut Formatter<'_>) -> core::fmt::Result {
-        to.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-        let len = list.size_hint().unwrap_or(0);
-        if len > LARGEST / size_of::<T>() * 4 {
-            return Err(A::Error::custom("a list is longer than any layer's"));
-        }
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(len)
-            .map_err(|_| A::Error::custom("there is no memory for a list of this length"))?;
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(values)
-    }
-}
-
-/// The most values a tensor, or all tensors together, may have: a gigabyte.
-const LARGEST: usize = 1 << 28;
 
 impl Network {
     /// Nothing if a run could not end, or would reach beyond its memory.
@@ -160,11 +122,6 @@ impl Step {
             }
         }
     }
-}
-
-/// Something if it holds, for `?`.
-pub(crate) fn ensure(holds: bool) -> Option<()> {
-    holds.then_some(())
 }
 
 /// The number of values, if it is reasonable.

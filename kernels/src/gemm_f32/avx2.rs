@@ -1,7 +1,8 @@
 //! The multiplication on x86-64 processors with AVX2 and fused multiply-add, which run natively what a sandbox runs
 //! elsewhere: a panel's eight channels are one vector.
 
-use super::{Column, TILE, Target, Weights};
+use super::{Column, Weights};
+use crate::epilogue::{TILE, Target};
 use crate::simd::F32x4;
 use std::arch::x86_64::{
     __m128, __m256, _mm_add_ps, _mm_loadu_ps, _mm_max_ps, _mm_min_ps, _mm_set1_ps, _mm_storeu_ps,
