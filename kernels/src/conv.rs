@@ -54,6 +54,8 @@ pub(crate) struct Scratch {
     columns_i16: Vec<gemm_i16::Pair>,
     scales: Vec<gemm_i8::Scales>,
     gathered: Vec<f32>,
+    /// Rows of a plane with zeros at both ends, for depthwise convolutions.
+    padded: Vec<[f32; 4]>,
 }
 
 impl Scratch {
@@ -63,6 +65,17 @@ impl Scratch {
             + size_of_val(&*self.columns_i16)
             + size_of_val(&*self.scales)
             + size_of_val(&*self.gathered)
+            + size_of_val(&*self.padded)
+    }
+
+    /// Makes room for rows with zeros at both ends.
+    pub(crate) fn reserve_padded(&mut self, len: usize) {
+        grow(&mut self.padded, len, [0.0; 4]);
+    }
+
+    /// That room.
+    pub(crate) fn padded(&mut self) -> &mut [[f32; 4]] {
+        &mut self.padded
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod windowed;
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use crate::simd::F32x4;
 const OUTPUTS: usize = 4;
 
 /// A value of each channel of a plane.
-type Quad = [f32; 4];
+pub(crate) type Quad = [f32; 4];
 
 /// A depthwise convolution, ready to run.
 #[derive(Debug)]
@@ -109,12 +110,21 @@ impl Depthwise {
         size_of_val(&*self.weights) + size_of_val(&*self.limits)
     }
 
+    /// Values of four channels that [`Self::run`] needs as scratch.
+    pub(crate) fn scratch_len(&self) -> usize {
+        if !self.is_three_by_three() && self.is_windowed() {
+            self.padded_len()
+        } else {
+            0
+        }
+    }
+
     /// Computes output rows. `zeros` stands for rows outside the input and is at least four times as long as it is wide.
     pub(crate) fn run(
         &self,
         input: &[f32],
         rows: Range<usize>,
-        zeros: &[f32],
+        (zeros, scratch): (&[f32], &mut [Quad]),
         layout: Layout,
         out: &mut [f32],
     ) {
@@ -129,7 +139,9 @@ impl Depthwise {
             let (input, _) = input.as_chunks::<4>();
             let (out, _) = out[start..end].as_chunks_mut::<4>();
             let (zeros, _) = zeros.as_chunks::<4>();
-            if !self.is_three_by_three() {
+            if !self.is_three_by_three() && self.is_windowed() {
+                self.windowed(input, rows.clone(), scratch, group, out);
+            } else if !self.is_three_by_three() {
                 self.any(input, rows.clone(), zeros, group, out);
             } else if self.geometry.stride.1 == 1 {
                 self.three_by_three::<1>(input, rows.clone(), zeros, group, out);

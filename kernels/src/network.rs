@@ -188,6 +188,9 @@ impl Network {
         for step in &self.steps {
             match &step.kernel {
                 Kernel::Convolution { convolution, .. } => convolution.reserve(&mut arena.scratch),
+                Kernel::Depthwise(depthwise) => {
+                    arena.scratch.reserve_padded(depthwise.scratch_len());
+                }
                 Kernel::Dense(dense) => {
                     let len = arena.integers.len().max(dense.scratch_len());
                     arena.integers.resize(len, [0; 8]);
@@ -359,7 +362,8 @@ impl Step {
             }
             Kernel::Depthwise(depthwise) => {
                 let (values, out) = read_and_write(floats, input, source, target);
-                depthwise.run(values, rows.clone(), &arena.zeros, layout, out);
+                let scratch = (&arena.zeros[..], arena.scratch.padded());
+                depthwise.run(values, rows.clone(), scratch, layout, out);
             }
             Kernel::Add { other, activation } => {
                 let (values, out) = self.to_add(floats, input, *other);
