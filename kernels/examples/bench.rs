@@ -48,6 +48,7 @@ impl Maker {
         let bias = self.random.values(out, 0.5);
         let pad = kernel / 2;
         let conv = Conv {
+            dilation: (1, 1),
             out_channels: out,
             kernel: (kernel, kernel),
             stride: (stride, stride),

@@ -139,7 +139,9 @@ impl Depthwise {
             let (input, _) = input.as_chunks::<4>();
             let (out, _) = out[start..end].as_chunks_mut::<4>();
             let (zeros, _) = zeros.as_chunks::<4>();
-            if !self.is_three_by_three() && self.is_windowed() {
+            if self.is_pointwise() {
+                self.pointwise(input, rows.clone(), group, out);
+            } else if !self.is_three_by_three() && self.is_windowed() {
                 self.windowed(input, rows.clone(), scratch, group, out);
             } else if !self.is_three_by_three() {
                 self.any(input, rows.clone(), zeros, group, out);
@@ -147,6 +149,31 @@ impl Depthwise {
                 self.three_by_three::<1>(input, rows.clone(), zeros, group, out);
             } else {
                 self.three_by_three::<2>(input, rows.clone(), zeros, group, out);
+            }
+        }
+    }
+
+    /// Whether there is one factor a channel and nothing else: a batch normalisation that nothing takes in, for example.
+    fn is_pointwise(&self) -> bool {
+        let Geometry {
+            kernel,
+            stride,
+            padding,
+        } = self.geometry;
+        kernel == (1, 1) && stride == (1, 1) && padding == (0, 0)
+    }
+
+    /// Four channels of some output rows, which depend on the same values of the input.
+    #[inline(never)]
+    fn pointwise(&self, input: &[Quad], rows: Range<usize>, group: usize, out: &mut [Quad]) {
+        let weights = F32x4::load(&self.weights[group]);
+        let limits = &self.limits[group];
+        let bias = F32x4::load(&limits.bias);
+        let (low, high) = (F32x4::load(&limits.low), F32x4::load(&limits.high));
+        for (y, out) in rows.zip(out.chunks_exact_mut(self.out_width)) {
+            for (value, out) in self.input_row(input, y, &[]).iter().zip(out) {
+                let sum = F32x4::load(value).mul_add(weights, bias);
+                sum.clip(low, high).store(out);
             }
         }
     }

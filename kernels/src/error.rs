@@ -17,9 +17,9 @@ pub enum BuildError {
         /// The length it has.
         found: usize,
     },
-    /// The two inputs of an addition differ in shape.
+    /// The inputs of a layer differ in shape.
     ShapeMismatch,
-    /// A grouped convolution that is not depthwise.
+    /// Groups that do not divide the channels of a convolution.
     UnsupportedGroups(usize),
     /// Weights or biases hold a NaN or an infinity, which integers cannot express.
     NotFinite,
@@ -34,10 +34,10 @@ impl fmt::Display for BuildError {
                 expected,
                 found,
             } => write!(f, "{what} should have {expected} values and has {found}"),
-            Self::ShapeMismatch => f.write_str("the two inputs of an addition differ in shape"),
+            Self::ShapeMismatch => f.write_str("the inputs of a layer differ in shape"),
             Self::UnsupportedGroups(groups) => write!(
                 f,
-                "a convolution with {groups} groups is supported only if it is depthwise: one channel in and out a group"
+                "a convolution has {groups} groups, which do not divide its channels"
             ),
             Self::NotFinite => {
                 f.write_str("a weight or bias is NaN or infinite, so the layer cannot be quantised")

@@ -42,9 +42,9 @@ mod reference;
 #[allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod tests;
 
-pub use builder::{Conv, NetworkBuilder};
+pub use builder::{Conv, NetworkBuilder, Pool};
 pub use error::BuildError;
 pub use network::{Arena, LayerTime, Network};
-pub use op::{Activation, Precision, TensorId};
+pub use op::{Activation, Binary, Pooling, Precision, TensorId, Unary};
 pub use requantise::Steps;
 pub use shape::Shape;

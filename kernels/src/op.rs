@@ -43,6 +43,86 @@ impl Activation {
     }
 }
 
+/// A function of single values, by ONNX's names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Unary {
+    /// Limits values, as [`Activation::Clip`] does.
+    Clip {
+        /// The smallest value that stays.
+        min: f32,
+        /// The largest value that stays.
+        max: f32,
+    },
+    /// `x` where it is positive, else `alpha * x`.
+    LeakyRelu {
+        /// The slope below zero.
+        alpha: f32,
+    },
+    /// `x` where it is positive, else `alpha * (exp(x) - 1)`.
+    Elu {
+        /// The limit below zero, negated.
+        alpha: f32,
+    },
+    /// `max(0, min(1, alpha * x + beta))`.
+    HardSigmoid {
+        /// The slope between the limits.
+        alpha: f32,
+        /// The value at zero.
+        beta: f32,
+    },
+    /// `x * max(0, min(1, x / 6 + 1 / 2))`.
+    HardSwish,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `x / (1 + exp(-x))`; also called swish.
+    Silu,
+    /// `x * (1 + erf(x / sqrt(2))) / 2`.
+    Gelu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `x * tanh(log(1 + exp(x)))`.
+    Mish,
+}
+
+impl Unary {
+    /// Whether it gives no negative value.
+    pub(crate) fn is_non_negative(self) -> bool {
+        match self {
+            Self::Clip { min, .. } => min >= 0.0,
+            Self::HardSigmoid { .. } | Self::Sigmoid => true,
+            _ => false,
+        }
+    }
+}
+
+/// What is computed of two values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Binary {
+    /// The sum.
+    Add,
+    /// The first less the second.
+    Sub,
+    /// The product.
+    Mul,
+    /// The first by the second.
+    Div,
+}
+
+/// What is computed of the values under a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Pooling {
+    /// The largest.
+    Max,
+    /// Their average.
+    Average {
+        /// Whether zeros around the input count: ONNX's `count_include_pad`.
+        count_padding: bool,
+    },
+}
+
 /// A tensor of the network being built: its input, or what a layer produces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TensorId(pub(crate) usize);

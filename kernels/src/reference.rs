@@ -1,6 +1,6 @@
 //! Plain loops that say what the kernels should compute.
 
-use crate::{Activation, Conv, Shape};
+use crate::{Activation, Conv, Pool, Pooling, Shape};
 
 pub(crate) fn activate(value: f32, activation: Activation) -> f32 {
     let (low, high) = activation.range();
@@ -13,8 +13,8 @@ pub(crate) fn conv(input: &[f32], shape: Shape, conv: &Conv<'_>) -> (Vec<f32>, S
     let (top, left, bottom, right) = conv.padding;
     let (kh, kw) = conv.kernel;
     let out = Shape {
-        height: (shape.height + top + bottom - kh) / conv.stride.0 + 1,
-        width: (shape.width + left + right - kw) / conv.stride.1 + 1,
+        height: (shape.height + top + bottom - (kh - 1) * conv.dilation.0 - 1) / conv.stride.0 + 1,
+        width: (shape.width + left + right - (kw - 1) * conv.dilation.1 - 1) / conv.stride.1 + 1,
         channels: conv.out_channels,
     };
     let in_group = shape.channels / conv.groups;
@@ -27,8 +27,9 @@ pub(crate) fn conv(input: &[f32], shape: Shape, conv: &Conv<'_>) -> (Vec<f32>, S
                 for c in 0..in_group {
                     for ky in 0..kh {
                         for kx in 0..kw {
-                            let row = (y * conv.stride.0 + ky).wrapping_sub(top);
-                            let column = (x * conv.stride.1 + kx).wrapping_sub(left);
+                            let (dy, dx) = (ky * conv.dilation.0, kx * conv.dilation.1);
+                            let row = (y * conv.stride.0 + dy).wrapping_sub(top);
+                            let column = (x * conv.stride.1 + dx).wrapping_sub(left);
                             if row >= shape.height || column >= shape.width {
                                 continue;
                             }
@@ -50,6 +51,54 @@ pub(crate) fn conv(input: &[f32], shape: Shape, conv: &Conv<'_>) -> (Vec<f32>, S
 pub(crate) fn add(a: &[f32], b: &[f32], activation: Activation) -> Vec<f32> {
     let sums = a.iter().zip(b).map(|(a, b)| activate(a + b, activation));
     sums.collect()
+}
+
+/// `input` is NHWC, and so is the result, of this height and width.
+pub(crate) fn pool(
+    input: &[f32],
+    shape: Shape,
+    pool: &Pool,
+    (height, width): (usize, usize),
+) -> Vec<f32> {
+    let (top, left, bottom, right) = pool.padding;
+    let mut result = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            for channel in 0..shape.channels {
+                let (mut most, mut sum) = (f32::NEG_INFINITY, 0.0f64);
+                let (mut inside, mut padded) = (0, 0);
+                for ky in 0..pool.kernel.0 {
+                    for kx in 0..pool.kernel.1 {
+                        let row = y * pool.stride.0 + ky;
+                        let column = x * pool.stride.1 + kx;
+                        if row < shape.height + top + bottom && column < shape.width + left + right
+                        {
+                            padded += 1;
+                        }
+                        let row = row.wrapping_sub(top);
+                        let column = column.wrapping_sub(left);
+                        if row < shape.height && column < shape.width {
+                            let value =
+                                input[(row * shape.width + column) * shape.channels + channel];
+                            most = most.max(value);
+                            sum += f64::from(value);
+                            inside += 1;
+                        }
+                    }
+                }
+                result.push(match pool.pooling {
+                    Pooling::Max => most,
+                    Pooling::Average {
+                        count_padding: true,
+                    } => (sum / f64::from(padded)) as f32,
+                    Pooling::Average {
+                        count_padding: false,
+                    } => (sum / f64::from(inside)) as f32,
+                });
+            }
+        }
+    }
+    result
 }
 
 pub(crate) fn average(input: &[f32], channels: usize) -> Vec<f32> {

@@ -96,13 +96,20 @@ impl Step {
         let finish = self.finish.as_ref();
         ensure(finish.is_none_or(|finish| finish.fits(output.channels)))?;
         match &self.kernel {
-            Kernel::Convolution {
-                convolution,
-                residual,
-            } => {
+            Kernel::Convolution { groups, residual } => {
+                let count = groups.len();
+                ensure(count == 1 || (count > 1 && !image))?;
                 ensure(!image || input == network.input)?;
                 let rows = (!image).then(|| self.input.rows(input));
-                convolution.check(rows, input, output)?;
+                let whole = |shape: Shape| shape.channels.is_multiple_of(4 * count);
+                ensure(count == 1 || (whole(input) && whole(output)))?;
+                let part = |shape: Shape| Shape {
+                    channels: shape.channels / count,
+                    ..shape
+                };
+                for convolution in groups {
+                    convolution.check(rows, part(input), part(output))?;
+                }
                 residual.map_or(Some(()), |residual| network.holds(residual, output))
             }
             Kernel::Depthwise(depthwise) => {
@@ -114,6 +121,31 @@ impl Step {
                 network.holds(*other, output)
             }
             Kernel::Pool { .. } => ensure(!image && output == Shape::vector(input.channels)),
+            Kernel::Copy => ensure(!image && input == output),
+            Kernel::Binary {
+                other, other_shape, ..
+            } => {
+                ensure(!image && input == output)?;
+                let one = Shape::vector(output.channels);
+                ensure(*other_shape == output || *other_shape == one)?;
+                network.holds(*other, *other_shape)?;
+                ensure(other.rows(*other_shape) == other_shape.height)
+            }
+            Kernel::Window(window) => {
+                ensure(!image)?;
+                window.check(input, output)
+            }
+            Kernel::Select { inputs, select } => {
+                let channels: Vec<usize> = inputs.iter().map(|(_, shape)| shape.channels).collect();
+                for (buffer, shape) in inputs {
+                    network.holds(*buffer, *shape)?;
+                    let size = (shape.height, shape.width);
+                    ensure(size == (output.height, output.width))?;
+                    ensure(buffer.rows(*shape) == shape.height)?;
+                }
+                ensure(self.output.rows(output) == output.height)?;
+                select.check(&channels, output.channels)
+            }
             Kernel::Quantise(_) => ensure(!image && input == output),
             Kernel::Dense(dense) => {
                 ensure(!image && output == Shape::vector(output.channels))?;

@@ -1,5 +1,7 @@
 //! Whole networks against the plain loops, on shapes that fit no tile.
 
+mod layers;
+
 use crate::reference::{self, Random};
 use crate::simd::{AVX2, AVX512};
 use crate::{Activation, BuildError, Conv, Network, NetworkBuilder, Precision, Shape};
@@ -72,6 +74,7 @@ fn check_conv(case: &Case, activation: Activation, precision: Precision, toleran
     let weights = random.values(case.out * taps);
     let bias = random.values(case.out);
     let conv = Conv {
+        dilation: (1, 1),
         out_channels: case.out,
         kernel: case.kernel,
         stride: case.stride,
@@ -91,6 +94,7 @@ fn check_conv(case: &Case, activation: Activation, precision: Precision, toleran
         let mut identity = vec![0.0; channels * channels];
         (0..channels).for_each(|channel| identity[channel * channels + channel] = 1.0);
         let identity = Conv {
+            dilation: (1, 1),
             out_channels: channels,
             kernel: (1, 1),
             stride: (1, 1),
@@ -192,6 +196,7 @@ fn nan_and_infinity_pass_through_floats() {
     {
         for activation in [Activation::None, Activation::Relu, RELU6] {
             let conv = Conv {
+                dilation: (1, 1),
                 out_channels: 2,
                 kernel: (1, 1),
                 stride: (1, 1),
@@ -254,6 +259,7 @@ impl Both {
         weights.iter_mut().for_each(|weight| *weight *= scale);
         let bias = self.random.values(out);
         let conv = Conv {
+            dilation: (1, 1),
             out_channels: out,
             kernel: (kernel, kernel),
             stride: (stride, stride),
@@ -374,6 +380,7 @@ fn layers_that_do_not_fit_are_refused() {
     let mut builder = NetworkBuilder::new(4, 4, 6);
     let input = builder.input();
     let conv = Conv {
+        dilation: (1, 1),
         out_channels: 6,
         kernel: (3, 3),
         stride: (1, 1),
@@ -386,8 +393,8 @@ fn layers_that_do_not_fit_are_refused() {
     assert!(builder.conv(input, &conv).is_ok());
     let mut refused = |conv: Conv<'_>| builder.conv(input, &conv).unwrap_err();
     assert_eq!(
-        refused(Conv { groups: 2, ..conv }),
-        BuildError::UnsupportedGroups(2)
+        refused(Conv { groups: 4, ..conv }),
+        BuildError::UnsupportedGroups(4)
     );
     assert!(matches!(
         refused(Conv {

@@ -44,6 +44,7 @@ impl Both {
         let weights = self.whole(out * window, 150.0);
         let bias = self.whole(out, 9000.0);
         let conv = Conv {
+            dilation: (1, 1),
             out_channels: out,
             kernel: (kernel, kernel),
             stride: (1 + usize::from(kernel == 3 && !depthwise), 1),

@@ -99,6 +99,15 @@ impl F32x4 {
         self.zip(high, |a, b| if b < a { b } else { a })
     }
 
+    /// Two to the power of whole numbers in `-126.0..=127.0`.
+    #[inline(always)]
+    pub(crate) fn power_of_two(self) -> Self {
+        Self(
+            self.0
+                .map(|value| f32::from_bits(((value as i32).wrapping_add(127) as u32) << 23)),
+        )
+    }
+
     /// Drops the fraction of values within the range of `i32`. A NaN becomes zero or the smallest integer.
     #[inline(always)]
     pub(crate) fn truncate(self) -> I32x4 {

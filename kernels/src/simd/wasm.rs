@@ -5,8 +5,8 @@ use std::arch::wasm32::{
     f32x4_pmax, f32x4_pmin, f32x4_relaxed_madd, f32x4_splat, f32x4_sub, i16x8_add,
     i16x8_extend_high_i8x16, i16x8_extend_low_i8x16, i16x8_narrow_i32x4,
     i16x8_relaxed_dot_i8x16_i7x16, i32x4_add, i32x4_dot_i16x8, i32x4_extadd_pairwise_i16x8,
-    i32x4_extract_lane, i32x4_relaxed_trunc_f32x4, i32x4_shuffle, i32x4_splat, u8x16_narrow_i16x8,
-    v128, v128_load, v128_store,
+    i32x4_extract_lane, i32x4_relaxed_trunc_f32x4, i32x4_shl, i32x4_shuffle, i32x4_splat,
+    u8x16_narrow_i16x8, v128, v128_load, v128_store,
 };
 
 #[derive(Clone, Copy)]
@@ -138,6 +138,13 @@ impl F32x4 {
     #[inline(always)]
     pub(crate) fn at_most(self, high: Self) -> Self {
         Self(f32x4_pmin(self.0, high.0))
+    }
+
+    /// Two to the power of whole numbers in `-126.0..=127.0`.
+    #[inline(always)]
+    pub(crate) fn power_of_two(self) -> Self {
+        let exponent = i32x4_add(i32x4_relaxed_trunc_f32x4(self.0), i32x4_splat(127));
+        Self(i32x4_shl(exponent, 23))
     }
 
     /// Drops the fraction of values within the range of `i32`. A NaN becomes zero or the smallest integer.

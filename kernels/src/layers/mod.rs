@@ -1,4 +1,9 @@
-//! The layers that need no packing: addition, pooling.
+//! The layers that need no packing.
+
+pub(crate) mod binary;
+pub(crate) mod select;
+pub(crate) mod unary;
+pub(crate) mod window;
 
 use crate::layout::Layout;
 use crate::op::Activation;

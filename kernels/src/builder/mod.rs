@@ -1,11 +1,18 @@
 //! The layers of a network as its author knows them, checked as they come.
 
+mod channels;
+mod elementwise;
+
+pub use elementwise::Pool;
+
 use crate::error::{BuildError, expect_len};
-use crate::op::{Activation, TensorId};
+use crate::layers::select::Select;
+use crate::layers::window::Window;
+use crate::op::{Activation, Binary, TensorId, Unary};
 use crate::requantise::{Finish, Quantise, StepSum};
 use crate::shape::{Geometry, Reach, Shape};
 
-/// A two-dimensional convolution: what ONNX calls `Conv`, with dilation 1.
+/// A two-dimensional convolution: what ONNX calls `Conv`.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv<'a> {
     /// Channels produced.
@@ -16,7 +23,9 @@ pub struct Conv<'a> {
     pub stride: (usize, usize),
     /// Rows and columns of zeros around the input: top, left, bottom, right.
     pub padding: (usize, usize, usize, usize),
-    /// 1, or the number of channels of both input and output (a depthwise convolution).
+    /// Rows and columns from one tap of the kernel to the next.
+    pub dilation: (usize, usize),
+    /// Groups that input and output channels fall into: 1, as many as channels (a depthwise convolution), or any divisor of both.
     pub groups: usize,
     /// `[out_channels, in_channels / groups, height, width]`.
     pub weights: &'a [f32],
@@ -34,6 +43,8 @@ pub(crate) enum Layer {
         input: TensorId,
         geometry: Geometry,
         depthwise: bool,
+        /// 1 if depthwise.
+        groups: usize,
         weights: Vec<f32>,
         bias: Vec<f32>,
         activation: Activation,
@@ -54,6 +65,23 @@ pub(crate) enum Layer {
         weights: Vec<f32>,
         bias: Vec<f32>,
     },
+    Unary {
+        input: TensorId,
+        function: Unary,
+    },
+    Binary {
+        operator: Binary,
+        a: TensorId,
+        b: TensorId,
+    },
+    Window {
+        input: TensorId,
+        window: Window,
+    },
+    Select {
+        inputs: Vec<TensorId>,
+        select: Select,
+    },
     Quantise {
         input: TensorId,
         quantise: Quantise,
@@ -66,16 +94,26 @@ pub(crate) enum Layer {
 }
 
 impl Layer {
-    pub(crate) fn inputs(&self) -> [Option<TensorId>; 2] {
+    pub(crate) fn inputs(&self) -> Vec<TensorId> {
         match self {
             Self::Conv {
                 input, residual, ..
-            } => [Some(*input), *residual],
-            Self::Add { a, b, .. } | Self::StepSum { a, b, .. } => [Some(*a), Some(*b)],
-            Self::Pool { input, .. } | Self::Dense { input, .. } | Self::Quantise { input, .. } => {
-                [Some(*input), None]
+            } => [Some(*input), *residual].into_iter().flatten().collect(),
+            Self::Add { a, b, .. } | Self::StepSum { a, b, .. } | Self::Binary { a, b, .. } => {
+                vec![*a, *b]
             }
+            Self::Pool { input, .. }
+            | Self::Dense { input, .. }
+            | Self::Quantise { input, .. }
+            | Self::Unary { input, .. }
+            | Self::Window { input, .. } => vec![*input],
+            Self::Select { inputs, .. } => inputs.clone(),
         }
+    }
+
+    /// Whether it can make some rows at a time, from a ring of rows.
+    pub(crate) fn streams(&self) -> bool {
+        matches!(self, Self::Conv { .. } | Self::Window { .. })
     }
 
     pub(crate) fn is_finite(&self) -> bool {
@@ -99,20 +137,26 @@ impl Layer {
 
     /// Whether it reads the input of the network, and cannot read an image.
     pub(crate) fn reads_imported(&self) -> bool {
-        let [first, second] = self.inputs();
+        let inputs = self.inputs();
         let image = matches!(
             self,
             Self::Conv {
                 depthwise: false,
+                groups: 1,
                 ..
             }
         );
-        second == Some(TensorId(0)) || (first == Some(TensorId(0)) && !image)
+        inputs.iter().skip(1).any(|input| input.0 == 0)
+            || (inputs.first() == Some(&TensorId(0)) && !image)
     }
 
     pub(crate) fn reach(&self) -> Reach {
         match self {
-            Self::Conv { geometry, .. } => Reach {
+            Self::Conv { geometry, .. }
+            | Self::Window {
+                window: Window { geometry, .. },
+                ..
+            } => Reach {
                 kernel: geometry.kernel.0,
                 stride: geometry.stride.0,
                 padding: geometry.padding.0,
@@ -174,16 +218,20 @@ impl NetworkBuilder {
     /// Adds a convolution.
     ///
     /// # Errors
-    /// If the slices do not fit the shapes, the window does not fit the padded input, or the groups are neither 1 nor
-    /// depthwise.
+    /// If the slices do not fit the shapes, the window does not fit the padded input, or the groups do not divide the channels.
     pub fn conv(&mut self, input: TensorId, conv: &Conv<'_>) -> Result<TensorId, BuildError> {
         let shape = self.shape(input);
         let (kernel, stride) = (conv.kernel, conv.stride);
         let (top, left, bottom, right) = conv.padding;
         let depthwise =
             conv.groups == shape.channels && conv.groups == conv.out_channels && conv.groups > 1;
-        if conv.groups != 1 && !depthwise {
-            return Err(BuildError::UnsupportedGroups(conv.groups));
+        if conv.dilation != (1, 1) {
+            return self.conv_dilated(input, conv);
+        }
+        let whole_planes = |channels: usize| channels.is_multiple_of(4 * conv.groups.max(1));
+        let planes = whole_planes(shape.channels) && whole_planes(conv.out_channels);
+        if conv.groups != 1 && !depthwise && !planes {
+            return self.conv_of_groups(input, conv);
         }
         if shape.is_empty() || conv.out_channels == 0 {
             return Err(BuildError::InvalidShape("a dimension of a convolution"));
@@ -228,6 +276,7 @@ impl NetworkBuilder {
                     padding: (top, left),
                 },
                 depthwise,
+                groups: if depthwise { 1 } else { conv.groups },
                 weights,
                 bias,
                 activation: conv.activation,
@@ -235,6 +284,34 @@ impl NetworkBuilder {
             },
             out,
         ))
+    }
+
+    /// A convolution whose taps lie apart, as one with zeros between them.
+    fn conv_dilated(&mut self, input: TensorId, conv: &Conv<'_>) -> Result<TensorId, BuildError> {
+        let (kernel, dilation) = (conv.kernel, conv.dilation);
+        if kernel.0 * kernel.1 * dilation.0 * dilation.1 == 0 {
+            return Err(BuildError::InvalidShape("a convolution's kernel"));
+        }
+        let wide = (
+            (kernel.0 - 1) * dilation.0 + 1,
+            (kernel.1 - 1) * dilation.1 + 1,
+        );
+        let taps = kernel.0 * kernel.1;
+        let mut weights = vec![0.0; conv.weights.len() / taps * wide.0 * wide.1];
+        let planes = weights.chunks_exact_mut(wide.0 * wide.1);
+        for (to, from) in planes.zip(conv.weights.chunks_exact(taps)) {
+            for (tap, weight) in from.iter().enumerate() {
+                let (y, x) = (tap / kernel.1 * dilation.0, tap % kernel.1 * dilation.1);
+                to[y * wide.1 + x] = *weight;
+            }
+        }
+        let conv = Conv {
+            kernel: wide,
+            dilation: (1, 1),
+            weights: &weights,
+            ..*conv
+        };
+        self.conv(input, &conv)
     }
 
     /// Adds two tensors of the same shape, value by value.

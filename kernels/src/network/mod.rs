@@ -4,15 +4,17 @@
 //! asks for a few rows, which asks the step before for the rows its windows reach, and so on. Tensors within a segment
 //! exist only as a ring of rows small enough for a level 2 cache.
 
+mod step;
+
 use std::ops::Range;
 
 use crate::conv::{Convolution, Scratch};
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
-use crate::epilogue::{Residual, Target};
-use crate::layers;
+use crate::layers::select::Select;
+use crate::layers::window::Window;
 use crate::layout::{self, Layout};
-use crate::op::{Activation, Precision};
+use crate::op::{Activation, Binary, Precision, Unary};
 use crate::requantise::{Finish, Quantise, StepSum};
 use crate::shape::{Reach, Shape};
 
@@ -50,6 +52,8 @@ pub(crate) struct Step {
     pub(crate) kernel: Kernel,
     /// What becomes of what the kernel computes, in a quantised network.
     pub(crate) finish: Option<Finish>,
+    /// What is computed of each value then.
+    pub(crate) unary: Option<Unary>,
     pub(crate) input: Buffer,
     pub(crate) input_shape: Shape,
     pub(crate) output: Buffer,
@@ -63,7 +67,8 @@ pub(crate) struct Step {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Kernel {
     Convolution {
-        convolution: Convolution,
+        /// One, or one a group of channels.
+        groups: Vec<Convolution>,
         residual: Option<Buffer>,
     },
     Depthwise(Depthwise),
@@ -76,6 +81,19 @@ pub(crate) enum Kernel {
         divisor: f32,
     },
     Dense(Dense),
+    /// Nothing is computed but what follows a kernel.
+    Copy,
+    Binary {
+        operator: Binary,
+        other: Buffer,
+        /// That of the output, or of one pixel.
+        other_shape: Shape,
+    },
+    Window(Window),
+    Select {
+        inputs: Vec<(Buffer, Shape)>,
+        select: Select,
+    },
     Quantise(Quantise),
     StepSum {
         other: Buffer,
@@ -158,11 +176,17 @@ impl Network {
     #[must_use]
     pub fn weights_bytes(&self) -> usize {
         let bytes = self.steps.iter().map(|step| match &step.kernel {
-            Kernel::Convolution { convolution, .. } => convolution.weights_bytes(),
+            Kernel::Convolution { groups, .. } => {
+                groups.iter().map(Convolution::weights_bytes).sum()
+            }
             Kernel::Depthwise(depthwise) => depthwise.weights_bytes(),
             Kernel::Dense(dense) => dense.weights_bytes(),
             Kernel::Add { .. }
             | Kernel::Pool { .. }
+            | Kernel::Copy
+            | Kernel::Binary { .. }
+            | Kernel::Window(_)
+            | Kernel::Select { .. }
             | Kernel::Quantise(_)
             | Kernel::StepSum { .. } => 0,
         });
@@ -187,7 +211,11 @@ impl Network {
         };
         for step in &self.steps {
             match &step.kernel {
-                Kernel::Convolution { convolution, .. } => convolution.reserve(&mut arena.scratch),
+                Kernel::Convolution { groups, .. } => {
+                    for convolution in groups {
+                        convolution.reserve(&mut arena.scratch);
+                    }
+                }
                 Kernel::Depthwise(depthwise) => {
                     arena.scratch.reserve_padded(depthwise.scratch_len());
                 }
@@ -299,115 +327,6 @@ impl Network {
     }
 }
 
-impl Step {
-    fn name(&self) -> &'static str {
-        match &self.kernel {
-            Kernel::Convolution { residual, .. } => match (self.reach.kernel, residual) {
-                (1, None) => "conv 1x1",
-                (1, Some(_)) => "conv 1x1 + add",
-                (_, None) => "conv",
-                (_, Some(_)) => "conv + add",
-            },
-            Kernel::Depthwise(_) => "depthwise",
-            Kernel::Add { .. } | Kernel::StepSum { .. } => "add",
-            Kernel::Pool { .. } => "pool",
-            Kernel::Dense(_) => "dense",
-            Kernel::Quantise(_) => "quantise",
-        }
-    }
-
-    /// Computes output rows that are contiguous in the output's ring.
-    fn run(&self, rows: Range<usize>, arena: &mut Arena, input: &[f32]) {
-        let floats = &mut arena.floats[..];
-        let target = self.output.range(self.output_shape);
-        let layout = Layout::new(self.output_shape, self.output.rows(self.output_shape));
-        let source = match self.input {
-            Buffer::Input => None,
-            Buffer::Arena { .. } => Some(self.input.range(self.input_shape)),
-        };
-        let from = Layout::new(self.input_shape, self.input.rows(self.input_shape));
-        match &self.kernel {
-            Kernel::Convolution {
-                convolution,
-                residual,
-            } => {
-                let width = self.output_shape.width;
-                let total = rows.len() * width;
-                for done in (0..total).step_by(convolution.chunk()) {
-                    let pixels = convolution.chunk().min(total - done);
-                    let first = rows.start * width + done;
-                    let values = source.clone().map_or(input, |source| &floats[source]);
-                    convolution.pack(values, first, pixels, &mut arena.scratch);
-                    let place = layout.row(rows.start) / 4 + done;
-                    let mut target = match residual {
-                        None => {
-                            let out = &mut floats[target.clone()];
-                            Target::new(out, layout, place, pixels, None)
-                        }
-                        Some(residual) => {
-                            let range = residual.range(self.output_shape);
-                            let (values, out) =
-                                read_and_write(floats, input, Some(range), target.clone());
-                            let rows = residual.rows(self.output_shape);
-                            let residual = Residual {
-                                values,
-                                stride: Layout::new(self.output_shape, rows).stride,
-                                first,
-                            };
-                            Target::new(out, layout, place, pixels, Some(residual))
-                        }
-                    };
-                    convolution.multiply(&arena.scratch, &mut target);
-                }
-            }
-            Kernel::Depthwise(depthwise) => {
-                let (values, out) = read_and_write(floats, input, source, target);
-                let scratch = (&arena.zeros[..], arena.scratch.padded());
-                depthwise.run(values, rows.clone(), scratch, layout, out);
-            }
-            Kernel::Add { other, activation } => {
-                let (values, out) = self.to_add(floats, input, *other);
-                layers::add_in_place(out, values, *activation);
-            }
-            Kernel::StepSum { other, sum } => {
-                let (values, out) = self.to_add(floats, input, *other);
-                sum.run(out, values);
-            }
-            Kernel::Pool { divisor } => {
-                let (values, out) = read_and_write(floats, input, source, target);
-                layers::pool(values, from, *divisor, out);
-            }
-            Kernel::Quantise(quantise) => {
-                let (values, out) = read_and_write(floats, input, source, target);
-                quantise.run(values, out);
-            }
-            Kernel::Dense(dense) => {
-                let (values, out) = read_and_write(floats, input, source, target);
-                dense.run(values, from, &mut arena.integers, out);
-            }
-        }
-        if let Some(finish) = &self.finish {
-            let target = self.output.range(self.output_shape);
-            finish.apply(&mut arena.floats[target], layout, rows);
-        }
-    }
-
-    /// Puts the step's input where its output will be; returns the other one, which is to be added, and that place.
-    fn to_add<'a>(
-        &self,
-        floats: &'a mut [f32],
-        input: &'a [f32],
-        other: Buffer,
-    ) -> (&'a [f32], &'a mut [f32]) {
-        let target = self.output.range(self.output_shape);
-        let source = self.input.range(self.input_shape);
-        let (values, out) = read_and_write(floats, input, Some(source), target.clone());
-        out.copy_from_slice(values);
-        let other = Some(other.range(self.output_shape));
-        read_and_write(floats, input, other, target)
-    }
-}
-
 impl Buffer {
     /// The part of the arena that holds the tensor, or its ring.
     fn range(self, shape: Shape) -> Range<usize> {
@@ -422,24 +341,6 @@ impl Buffer {
         match self {
             Self::Input => shape.height,
             Self::Arena { rows, .. } => rows,
-        }
-    }
-}
-
-/// Two parts of the arena, or the input and one part.
-fn read_and_write<'a>(
-    floats: &'a mut [f32],
-    input: &'a [f32],
-    read: Option<Range<usize>>,
-    write: Range<usize>,
-) -> (&'a [f32], &'a mut [f32]) {
-    match read {
-        None => (input, &mut floats[write]),
-        Some(read) => {
-            let [read, write] = floats
-                .get_disjoint_mut([read, write])
-                .expect("the plan keeps tensors that are alive together apart");
-            (read, write)
         }
     }
 }
