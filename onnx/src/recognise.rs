@@ -1,18 +1,23 @@
-//! ONNX graphs of the MobileNet kind, as layers for our own kernels.
+//! ONNX graphs of convolutional classifiers, as layers for our own kernels.
 //!
-//! This reads the graph as exporters write it: convolutions with batch normalisation and clips behind them, residual
-//! additions, a global average, one dense layer. Anything else is left to tract, with the reason. What is recognised is
+//! This reads the graph as exporters write it: convolutions with batch normalisation and activations behind them, additions and
+//! other arithmetic, pooling, channels that are joined and split, dense layers. Anything else is left to tract, with the reason. What is recognised is
 //! never trusted: `agree` compares both on the same input before it is believed.
 
 mod attributes;
+mod channels;
+mod dense;
+mod elementwise;
 mod quantised;
+mod shapes;
+mod windows;
 
 use attributes::{attribute, window};
-use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId};
+use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId, Unary};
 use quantised::{Stored, Weights};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::Onnx;
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use tract_onnx::tensor::load_tensor;
 
 /// A graph as layers.
@@ -33,8 +38,12 @@ enum Value {
     Tensor(TensorId),
     /// A constant, with its dimensions.
     Constant(Vec<f32>, Vec<usize>),
-    /// Part of a computation of shapes, which are fixed here.
-    Shape,
+    /// A tensor with zeros around it: rows above, columns to the left, rows below, columns to the right.
+    Padded(TensorId, (usize, usize, usize, usize)),
+    /// A tensor whose channels are written as so many groups.
+    Groups(TensorId, usize),
+    /// Part of a computation of shapes, which are fixed here; the sizes, where they can be told.
+    Shape(Option<Vec<i64>>),
     /// A tensor of 8-bit steps.
     Quantised(Stored),
     /// The same, once more as values: who can work on steps takes it as it is.
@@ -51,6 +60,8 @@ struct Walk<'a> {
     values: HashMap<&'a str, Value>,
     /// Nodes that an earlier one has taken in.
     taken: HashSet<usize>,
+    /// Tensors that are functions of another one's values.
+    functions: HashMap<TensorId, (TensorId, Unary)>,
     builder: NetworkBuilder,
 }
 
@@ -77,6 +88,7 @@ pub fn recognise(
         readers,
         values: HashMap::new(),
         taken: HashSet::new(),
+        functions: HashMap::new(),
         builder,
     };
     for weights in &graph.initializer {
@@ -128,35 +140,67 @@ fn constant(onnx: &Onnx, tensor: &TensorProto) -> Result<Value> {
     read().map_err(|error| format!("`{}` cannot be read: {error}", tensor.name))
 }
 
+/// A Constant that is written down as numbers.
+fn written(attribute: &AttributeProto) -> Value {
+    let values: Vec<f32> = match attribute.name.as_str() {
+        "value_float" => vec![attribute.f],
+        "value_floats" => attribute.floats.clone(),
+        "value_int" => vec![attribute.i as f32],
+        "value_ints" => attribute.ints.iter().map(|value| *value as f32).collect(),
+        _ => return Value::Shape(None),
+    };
+    let dims = match attribute.name.ends_with('s') {
+        true => vec![values.len()],
+        false => Vec::new(),
+    };
+    Value::Constant(values, dims)
+}
+
 impl<'a> Walk<'a> {
     fn node(&mut self, node: &'a NodeProto) -> Result<()> {
         let value = match node.op_type.as_str() {
             "Conv" => return self.conv(node),
-            "Add" => return self.add(node),
+            "Add" if self.adds_tensors(node) => return self.add(node),
+            "Add" | "Sub" | "Mul" | "Div" => return self.arithmetic(node),
             "DequantizeLinear" => return self.dequantise(node),
             "QuantizeLinear" => self.quantise(node)?,
-            "Relu" | "Clip" => {
-                return Err(format!("a {} that follows no convolution", node.op_type));
-            }
+            "Relu" | "Clip" | "LeakyRelu" | "Elu" | "HardSigmoid" | "HardSwish" | "Sigmoid"
+            | "Tanh" | "Mish" | "Gelu" => return self.function(node),
+            "BatchNormalization" => return self.normalisation(node),
+            "MaxPool" | "AveragePool" => return self.pool(node),
             "GlobalAveragePool" => return self.average(node),
+            "GlobalMaxPool" => return self.global_max(node),
             "ReduceMean" => return self.reduce_mean(node),
+            "Pad" => return self.pad(node),
             "Gemm" => return self.gemm(node),
             "MatMul" => return self.matmul(node),
+            "Shape" => self.shape_of(node),
+            "Identity" | "Dropout" | "Gather" | "Unsqueeze" | "Concat" | "Cast" | "Slice"
+            | "Floor" | "Squeeze" | "Reshape"
+                if self.computes_shapes(node) =>
+            {
+                self.sizes(node)
+            }
             "Identity" | "Dropout" => self.value(node, 0)?,
-            "Flatten" | "Reshape" | "Squeeze" => self.flatten(node)?,
+            "Concat" => return self.concat(node),
+            "Split" => return self.split(node),
+            "Slice" => return self.slice(node),
+            "Transpose" => return self.transpose(node),
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => match self.in_groups(node) {
+                Some(groups) => groups,
+                None => self.flatten(node)?,
+            },
             "Constant" => match node
                 .attribute
                 .iter()
-                .find(|attribute| attribute.name == "value")
-                .and_then(|value| value.t.as_ref())
+                .find(|attribute| attribute.name.starts_with("value"))
             {
-                Some(tensor) => constant(self.onnx, tensor)?,
-                None => Value::Shape,
+                Some(value) => match &value.t {
+                    Some(tensor) => constant(self.onnx, tensor)?,
+                    None => written(value),
+                },
+                None => Value::Shape(None),
             },
-            "Shape" => Value::Shape,
-            "Gather" | "Unsqueeze" | "Concat" | "Cast" | "Slice" if self.computes_shapes(node) => {
-                Value::Shape
-            }
             other => return Err(format!("the operator {other}")),
         };
         self.set(node, value)
@@ -198,10 +242,14 @@ impl<'a> Walk<'a> {
         let known = |name: &String| {
             matches!(
                 self.values.get(name.as_str()),
-                Some(Value::Shape | Value::Constant(..))
+                Some(Value::Shape(_) | Value::Constant(..))
             )
         };
+        let is_shape =
+            |name: &String| matches!(self.values.get(name.as_str()), Some(Value::Shape(_)));
         node.input.iter().all(|name| name.is_empty() || known(name))
+            && (node.input.iter().any(is_shape)
+                || !matches!(node.op_type.as_str(), "Identity" | "Dropout"))
     }
 
     /// The one node that reads what `node` computes, if there is just one and the graph's output is another.
@@ -223,24 +271,8 @@ impl<'a> Walk<'a> {
         let activation = match next.op_type.as_str() {
             "Relu" => Activation::Relu,
             "Clip" => {
-                let bound = |input: usize, name: &str, default: f32| -> Result<f32> {
-                    if next.input.get(input).is_some_and(|name| !name.is_empty()) {
-                        let (values, _) = self.later_constant(next, input)?;
-                        return values
-                            .first()
-                            .copied()
-                            .ok_or_else(|| "an empty bound".into());
-                    }
-                    Ok(next
-                        .attribute
-                        .iter()
-                        .find(|attribute| attribute.name == name)
-                        .map_or(default, |attribute| attribute.f))
-                };
-                Activation::Clip {
-                    min: bound(1, "min", f32::NEG_INFINITY)?,
-                    max: bound(2, "max", f32::INFINITY)?,
-                }
+                let (min, max) = self.bounds(next)?;
+                Activation::Clip { min, max }
             }
             _ => return Ok((Activation::None, node)),
         };
@@ -253,7 +285,10 @@ impl<'a> Walk<'a> {
         if let Ok(found) = self.constant(node, input) {
             return Ok(found);
         }
-        let name = &node.input[input];
+        let name = node
+            .input
+            .get(input)
+            .ok_or_else(|| format!("a {} with too few inputs", node.op_type))?;
         let tensor = self
             .graph
             .node
@@ -276,7 +311,10 @@ impl<'a> Walk<'a> {
         if let Value::Dequantised(input) = self.value(node, 0)? {
             return self.conv_of_steps(node, input);
         }
-        let input = self.tensor(node, 0)?;
+        let (input, around) = match self.value(node, 0)? {
+            Value::Padded(input, around) => (input, around),
+            _ => (self.tensor(node, 0)?, (0, 0, 0, 0)),
+        };
         let (mut weights, dims) = self.constant(node, 1)?;
         let &[outputs, _, height, width] = dims.as_slice() else {
             return Err("a convolution that is not of images".into());
@@ -296,14 +334,18 @@ impl<'a> Walk<'a> {
             last = next;
         }
         let (activation, last) = self.activation(last)?;
-        let conv = Conv {
+        let shape = self.builder.shape(input);
+        let mut conv = Conv {
             out_channels: outputs,
-            kernel: (height, width),
             weights: &weights,
             bias: &bias,
             activation,
-            ..window(node)?
+            ..window(node, (shape.height, shape.width), [height, width])?
         };
+        conv.padding.0 += around.0;
+        conv.padding.1 += around.1;
+        conv.padding.2 += around.2;
+        conv.padding.3 += around.3;
         let output = self
             .builder
             .conv(input, &conv)
@@ -332,6 +374,17 @@ impl<'a> Walk<'a> {
             bias[channel] = (bias[channel] - mean[channel]) * factor + shift[channel];
         }
         Ok(())
+    }
+
+    /// Whether it adds what layers compute, of one shape.
+    fn adds_tensors(&self, node: &NodeProto) -> bool {
+        match (self.value(node, 0), self.value(node, 1)) {
+            (Ok(Value::Tensor(a)), Ok(Value::Tensor(b))) => {
+                self.builder.shape(a) == self.builder.shape(b)
+            }
+            (Ok(Value::Dequantised(_)), Ok(Value::Dequantised(_))) => true,
+            _ => false,
+        }
     }
 
     fn add(&mut self, node: &'a NodeProto) -> Result<()> {
@@ -375,97 +428,5 @@ impl<'a> Walk<'a> {
             return Err("a mean over other axes than height and width".into());
         }
         self.average(node)
-    }
-
-    /// A dense layer reads its input in ONNX's own order, so that flattening changes nothing.
-    fn flatten(&mut self, node: &NodeProto) -> Result<Value> {
-        let value = self.value(node, 0)?;
-        if let Value::Tensor(_) | Value::Dequantised(_) = value {
-            let next = self
-                .only_reader(node)
-                .map(|(_, next)| next.op_type.as_str());
-            if !matches!(
-                next,
-                None | Some(
-                    "Gemm"
-                        | "MatMul"
-                        | "Softmax"
-                        | "Dropout"
-                        | "Identity"
-                        | "Flatten"
-                        | "Reshape"
-                        | "QuantizeLinear"
-                )
-            ) {
-                return Err(format!("a {} between layers", node.op_type));
-            }
-        }
-        Ok(value)
-    }
-
-    fn gemm(&mut self, node: &'a NodeProto) -> Result<()> {
-        let is_one = |name: &str| attribute(node, name).is_none_or(|value| value.f == 1.0);
-        if attribute(node, "transA").is_some_and(|value| value.i != 0)
-            || !is_one("alpha")
-            || !is_one("beta")
-        {
-            return Err("a Gemm that scales or transposes its input".into());
-        }
-        let transposed = attribute(node, "transB").is_some_and(|value| value.i != 0);
-        if let Value::Dequantised(input) = self.value(node, 0)? {
-            return self.gemm_of_steps(node, input, transposed);
-        }
-        let input = self.tensor(node, 0)?;
-        let (weights, dims) = self.constant(node, 1)?;
-        let bias = if node.input.len() > 2 {
-            self.constant(node, 2)?.0
-        } else {
-            Vec::new()
-        };
-        let output = self.dense(input, weights, &dims, transposed, &bias)?;
-        self.set(node, Value::Tensor(output))
-    }
-
-    /// A product with constant weights, and the sum with constant biases that may follow.
-    fn matmul(&mut self, node: &'a NodeProto) -> Result<()> {
-        let input = self.tensor(node, 0)?;
-        let (weights, dims) = self.constant(node, 1)?;
-        let mut last = node;
-        let mut bias = Vec::new();
-        if let Some((index, next)) = self
-            .only_reader(node)
-            .filter(|(_, next)| next.op_type == "Add")
-        {
-            let other = usize::from(next.input.first() == node.output.first());
-            if let Ok((values, _)) = self.later_constant(next, other) {
-                (bias, last) = (values, next);
-                self.taken.insert(index);
-            }
-        }
-        let output = self.dense(input, weights, &dims, false, &bias)?;
-        self.set(last, Value::Tensor(output))
-    }
-
-    fn dense(
-        &mut self,
-        input: TensorId,
-        weights: Vec<f32>,
-        dims: &[usize],
-        transposed: bool,
-        bias: &[f32],
-    ) -> Result<TensorId> {
-        let &[rows, columns] = dims else {
-            return Err("a product with weights that are no matrix".into());
-        };
-        let (outputs, weights) = if transposed {
-            (rows, weights)
-        } else {
-            let turned =
-                (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).copied());
-            (columns, turned.collect())
-        };
-        self.builder
-            .dense(input, outputs, &weights, bias)
-            .map_err(|error| error.to_string())
     }
 }

@@ -165,12 +165,12 @@ impl<'a> Walk<'a> {
             return Err("a convolution that is not of images".into());
         };
         let units = units(input, &weights);
+        let shape = self.builder.shape(input.tensor);
         let conv = Conv {
             out_channels: outputs,
-            kernel: (height, width),
             weights: &weights.steps,
             bias: &self.bias(node, &units)?,
-            ..window(node)?
+            ..window(node, (shape.height, shape.width), [height, width])?
         };
         let sums = self
             .builder
