@@ -1,7 +1,11 @@
 //! What an answer looks like, as JSON and as text.
 //!
 //! The guest's command line, the host's command line and the HTTP interface all print the same thing, so its shape is
-//! written down once.
+//! written down once. What clients sent stands in it as `echo` lets it.
+
+mod echo;
+
+pub use echo::{ECHO, cut, echo, echo_bytes};
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
