@@ -3,7 +3,7 @@
 use crate::bindings::pinhole::vision::classify::{self, ClassifyError};
 use crate::error::{Error, Kind};
 use crate::routes::{Classifier, Request, Response, answer};
-use pinhole_report::{Model, Prediction};
+use pinhole_report::{ECHO, Model, Prediction};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,8 @@ wasip2::http::proxy::export!(Component);
 impl Guest for Component {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let mut request = Incoming::of(request);
-        let id = request.header(REQUEST_ID).filter(|id| is_id(id));
+        let id = request.header(REQUEST_ID).into_iter().next();
+        let id = id.filter(|id| is_id(id));
         let response = answer(&mut request, &Imported);
         let is_head = request.method == "HEAD";
         // A client that has gone reads nothing, and there is nobody else to tell.
@@ -63,14 +64,15 @@ impl Request for Incoming {
         &self.target
     }
 
-    fn header(&self, name: &str) -> Option<Vec<u8>> {
-        self.request.headers().get(name).into_iter().next()
+    fn header(&self, name: &str) -> Vec<Vec<u8>> {
+        self.request.headers().get(name)
     }
 
     fn body(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let declared: Option<usize> = self
             .header("content-length")
-            .and_then(|length| str::from_utf8(&length).ok()?.parse().ok());
+            .first()
+            .and_then(|length| str::from_utf8(length).ok()?.parse().ok());
         // Refused before a byte of it is read.
         if declared.is_some_and(|length| length > limit) {
             return Err(Error::BodyTooLarge);
@@ -133,6 +135,7 @@ fn send(out: ResponseOutparam, response: &Response, id: &[u8], is_head: bool) ->
     let length = response.body.len().to_string();
     let mut headers = vec![
         ("content-type".to_string(), b"application/json".to_vec()),
+        ("x-content-type-options".into(), b"nosniff".to_vec()),
         ("content-length".to_string(), length.into_bytes()),
         (REQUEST_ID.to_string(), id.to_vec()),
     ];
@@ -156,7 +159,7 @@ fn send(out: ResponseOutparam, response: &Response, id: &[u8], is_head: bool) ->
 
 /// An id that is taken over must be short and printable: it goes into other people's logs.
 fn is_id(id: &[u8]) -> bool {
-    (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+    (1..=ECHO).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
 /// 16 hexadecimal digits: a counter, scattered by a key of this instance.

@@ -1,6 +1,7 @@
 //! Why a request is refused: in the host's words, with the host's codes and statuses.
 
 use pinhole_report::Refusal;
+use pinhole_request::Refused;
 
 /// Bytes that a body may have: the host's own default.
 pub const BODY_BYTES: usize = 20_000_000;
@@ -46,6 +47,16 @@ pub enum Error {
     Guest(Kind, String),
     /// There is no model in the guest.
     NotReady,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed(sentence) => Self::BadRequest(sentence),
+            Refused::Unsupported(kind) => Self::UnsupportedBody(kind),
+            Refused::TooMany => Self::TooMany,
+        }
+    }
 }
 
 impl Error {

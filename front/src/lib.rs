@@ -2,7 +2,8 @@
 //!
 //! It imports `pinhole:vision/classify`, exports `wasi:http/incoming-handler`, and is composed with a baked guest, which stays
 //! as it is. Whoever runs the two (`wasmtime serve`, Spin, wasmCloud) brings connections, limits and isolation; what is left
-//! is here: `routes` -> `upload` -> the guest -> JSON, as the host answers it. `error` alone chooses statuses.
+//! is here: `routes` -> the guest -> JSON, as the host answers it, from requests as the host takes them. `error` alone chooses
+//! statuses.
 //!
 //! `component` and `bindings` make a component of it; the rest knows nothing of WebAssembly.
 
@@ -12,6 +13,5 @@ mod bindings;
 mod component;
 mod error;
 pub mod routes;
-mod upload;
 
 pub use error::{Error, Kind};

@@ -1,14 +1,11 @@
 //! What is answered at which path.
 
-use crate::error::{BODY_BYTES, Error};
-use crate::upload::{Form, Upload};
+use crate::error::{BATCH, BODY_BYTES, Error};
 use bytes::Bytes;
-use pinhole_report::{Answer, Answers, Item, Model, Prediction, TimingsMs, milliseconds};
-use serde::{Deserialize, Serialize};
+use pinhole_report::{Answer, Answers, Item, Model, Prediction, TimingsMs, cut, milliseconds};
+use pinhole_request::{Contents, Kind, Parameters, Upload, Wanted, header};
+use serde::Serialize;
 use std::time::Instant;
-
-/// How many classes are answered when nobody says.
-const TOP_K: u32 = 5;
 
 /// A request, of which only the head has been read.
 pub trait Request {
@@ -16,8 +13,8 @@ pub trait Request {
     fn method(&self) -> &str;
     /// The path, and the query after a `?`.
     fn target(&self) -> &str;
-    /// The first value of a header, whose name is given in lower case.
-    fn header(&self, name: &str) -> Option<Vec<u8>>;
+    /// Every value of a header, whose name is given in lower case.
+    fn header(&self, name: &str) -> Vec<Vec<u8>>;
     /// The body: all of it, or none where it is longer than this.
     fn body(&mut self, limit: usize) -> Result<Vec<u8>, Error>;
 }
@@ -59,28 +56,36 @@ pub fn answer(request: &mut impl Request, classifier: &impl Classifier) -> Respo
 /// One image is answered with its answer, several with one for each: one that is refused does not spoil the others.
 fn predict(request: &mut impl Request, classifier: &impl Classifier) -> Result<Response, Error> {
     let start = Instant::now();
-    let wanted = Wanted::of(request.target())?;
-    let form = Form::of(request.header("content-type").as_deref())?;
-    if let Some(encoding) = request.header("content-encoding")
-        && encoding != b"identity"
-    {
-        let encoding = String::from_utf8_lossy(&encoding).into_owned();
-        return Err(Error::EncodedBody(encoding));
+    let query = request.target().split_once('?').map(|(_, query)| query);
+    let asked = Parameters::of_query(query)?;
+    asked.wanted()?;
+    let types = request.header("content-type");
+    let kind = Kind::of(types.iter().map(Vec::as_slice))?;
+    let codings = request.header("content-encoding");
+    if let Some(coding) = header::coding(codings.iter().map(Vec::as_slice)) {
+        return Err(Error::EncodedBody(coding));
     }
     let body = Bytes::from(request.body(BODY_BYTES)?);
     let model = classifier.model().ok_or(Error::NotReady)?;
+    let Contents {
+        uploads,
+        parameters,
+    } = kind.read(body, BATCH)?;
+    let wanted = asked.and(parameters)?.wanted()?;
     let ask = |image: &[u8], start| classify(classifier, &model, image, &wanted, start);
-    let uploads = form.read(body)?;
     if let [one] = uploads.as_slice() {
         return Ok(ok(&ask(&one.image, start)?));
     }
-    let item = |Upload { name: file, image }| match ask(&image, Instant::now()) {
-        Ok(answer) => Item::Answered { file, answer },
-        Err(error) => Item::Refused {
-            file,
-            status: error.status(),
-            refusal: error.refusal(),
-        },
+    let item = |Upload { name, image }| {
+        let file = name.map(|name| cut(&name).into_owned());
+        match ask(&image, Instant::now()) {
+            Ok(answer) => Item::Answered { file, answer },
+            Err(error) => Item::Refused {
+                file,
+                status: error.status(),
+                refusal: error.refusal(),
+            },
+        }
     };
     let answers = uploads.into_iter().map(item).collect();
     Ok(ok(&Answers { answers }))
@@ -119,44 +124,6 @@ fn classify(
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parameters {
-    top_k: Option<u32>,
-    min_probability: Option<f32>,
-}
-
-/// What is wanted of each image.
-struct Wanted {
-    top_k: u32,
-    min_probability: f32,
-}
-
-impl Wanted {
-    fn of(target: &str) -> Result<Self, Error> {
-        let query = target.split_once('?').map_or("", |(_, query)| query);
-        let query = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-        let parameters: Parameters = serde_path_to_error::deserialize(query)
-            .map_err(|error| Error::BadRequest(format!("The query is wrong: {error}.")))?;
-        let top_k = parameters.top_k.unwrap_or(TOP_K);
-        if top_k == 0 {
-            return Err(Error::BadRequest(
-                "top_k is 0: ask for at least one class.".into(),
-            ));
-        }
-        let min_probability = parameters.min_probability.unwrap_or(0.0);
-        if !(0.0..=1.0).contains(&min_probability) {
-            return Err(Error::BadRequest(
-                "min_probability is not from 0 to 1.".into(),
-            ));
-        }
-        Ok(Self {
-            top_k,
-            min_probability,
-        })
-    }
 }
 
 fn ok(body: &impl Serialize) -> Response {
@@ -205,9 +172,9 @@ mod tests {
             self.target
         }
 
-        fn header(&self, name: &str) -> Option<Vec<u8>> {
-            let found = self.headers.iter().find(|(header, _)| *header == name);
-            found.map(|(_, value)| value.as_bytes().to_vec())
+        fn header(&self, name: &str) -> Vec<Vec<u8>> {
+            let found = self.headers.iter().filter(|(header, _)| *header == name);
+            found.map(|(_, value)| value.as_bytes().to_vec()).collect()
         }
 
         fn body(&mut self, limit: usize) -> Result<Vec<u8>, Error> {
@@ -289,6 +256,31 @@ mod tests {
             (&answers[1]["status"], &answers[1]["error"]),
             (&422.into(), &"No cat.".into())
         );
+    }
+
+    #[test]
+    fn forms_and_json_are_the_hosts() {
+        let form = [("content-type", "Multipart/Form-Data;\tboundary=b")];
+        let body =
+            b"--b\r\ncontent-disposition: form-data; NAME=file; filename=\"name=x\"\r\n\r\ncat\r\n\
+            --b\r\nContent-Disposition: form-data; name=top_k\r\n\r\n1\r\n--b--";
+        for target in ["/predict", "/predict?top_k=1"] {
+            let (status, answer) = post(target, &form, body);
+            assert_eq!(status, 200, "{answer}");
+            assert_eq!(answer["predictions"].as_array().unwrap().len(), 1);
+        }
+        let (status, refusal) = post("/predict?top_k=2", &form, body);
+        assert_eq!(status, 400, "{refusal}");
+        let json = [
+            ("content-type", "application/json"),
+            ("content-encoding", "Identity"),
+        ];
+        let (status, answer) = post("/predict", &json, b"\xef\xbb\xbf{\"image\": \"Y2F0\\n\"}");
+        assert_eq!(status, 200, "{answer}");
+        let long = format!("{{\"{}\": 1}}", "k".repeat(1_000_000));
+        let (status, refusal) = post("/predict", &json, long.as_bytes());
+        assert_eq!(status, 400);
+        assert!(refusal.to_string().len() < 500, "{refusal}");
     }
 
     #[test]

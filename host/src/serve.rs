@@ -9,6 +9,7 @@ use crate::log;
 use crate::nn::Choice;
 use crate::workers::{Admission, Workers, cores};
 use anyhow::{Context, Result, anyhow};
+use axum::http::HeaderValue;
 use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ pub fn run(args: ServeArgs) -> Result<ExitCode> {
         .block_on(serve(
             app,
             settings.listen,
+            &settings.cors_origins,
             settings.connections,
             settings.grace,
         ))
@@ -50,6 +52,7 @@ pub fn run(args: ServeArgs) -> Result<ExitCode> {
 async fn serve(
     app: Arc<App>,
     address: SocketAddr,
+    origins: &[HeaderValue],
     limits: connection::Limits,
     grace: Duration,
 ) -> Result<ExitCode> {
@@ -69,7 +72,7 @@ async fn serve(
     let (end, ended) = watch::channel(false);
     let connections = tokio::spawn(connection::accept(
         listener,
-        http::router(app.clone()),
+        http::router(app.clone(), origins),
         limits,
         ended,
     ));
@@ -142,6 +145,7 @@ struct Settings {
     models: Choice,
     admission: Admission,
     http: http::Limits,
+    cors_origins: Vec<HeaderValue>,
     connections: connection::Limits,
     grace: Duration,
 }
@@ -181,6 +185,7 @@ impl Settings {
                 min_body_rate: args.min_body_rate,
                 batch: args.max_batch as usize,
             },
+            cors_origins: args.cors_origin.clone(),
             connections: connection::Limits {
                 connections: args.max_connections,
                 header_bytes: args.max_header_bytes as usize,

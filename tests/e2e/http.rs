@@ -149,10 +149,10 @@ fn a_wrong_field_or_form_is_400() {
     let image = jpeg(&scene(64, 64));
     let sentence = server
         .client
-        .predict_form("file", "cat.jpg", &image)
+        .predict_form("picture", "cat.jpg", &image)
         .refusal(400, "bad-request");
     assert!(
-        sentence.contains("`image`") && sentence.contains("`file`"),
+        sentence.contains("`image`") && sentence.contains("`picture`"),
         "{sentence}"
     );
     server

@@ -169,6 +169,11 @@ fn one_bad_file_spoils_no_other_under_stock_wasmtime() {
     assert_same(&first.predictions, &last.predictions);
 }
 
+#[test]
+fn requests_are_understood_under_stock_wasmtime_as_clients_write_them() {
+    crate::forms::try_all(&Engine::start().client);
+}
+
 /// The limit is the host's default: one byte more is refused, by its declared length and by what comes.
 #[test]
 fn a_body_is_bounded_under_stock_wasmtime() {

@@ -1,6 +1,8 @@
 //! The flags of `pinhole serve`.
 
 use super::{LogArgs, SandboxArgs};
+use crate::http::cors;
+use axum::http::HeaderValue;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +23,11 @@ pub struct ServeArgs {
     /// Port to listen on at 0.0.0.0, where --listen is not given
     #[arg(long, env = "PORT", value_name = "PORT", help_heading = "Service")]
     pub port: Option<u16>,
+
+    /// Origin of pages that may ask from a browser, such as https://example.org, or * for any; may be repeated, or be a
+    /// list with commas [default: none but the service's own page]
+    #[arg(long, env = "PINHOLE_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = cors::origin, help_heading = "Service")]
+    pub cors_origin: Vec<HeaderValue>,
 
     /// How long requests in flight may go on after SIGTERM or SIGINT, in seconds
     #[arg(
@@ -68,7 +75,8 @@ pub struct ServeArgs {
     )]
     pub queue_timeout_ms: u64,
 
-    /// Memory for the bodies of requests that arrive or wait, in MiB; a request beyond it is answered 503
+    /// Memory for the bodies of requests that arrive or wait, and for long answers that are fetched, in MiB; a request
+    /// beyond it is answered 503
     #[arg(long, env = "PINHOLE_BODIES_MIB", value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Admission")]
     pub bodies_mib: u32,
 

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
 use axum::middleware::Next;
-use pinhole_report::{TimingsMs, milliseconds};
+use pinhole_report::{ECHO, TimingsMs, milliseconds};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -122,7 +122,7 @@ fn known(method: &Method) -> &str {
 
 /// An id that is taken over must be short and printable: it goes into the log.
 fn is_id(id: &HeaderValue) -> bool {
-    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    (1..=ECHO).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
 /// 16 hexadecimal digits: a counter, scattered by a key of this process.
@@ -142,7 +142,7 @@ mod tests {
         assert!(is_id(&HeaderValue::from_static("abc-123")));
         assert!(!is_id(&HeaderValue::from_static("")));
         assert!(!is_id(&HeaderValue::from_static("two words")));
-        assert!(!is_id(&HeaderValue::from_bytes(&[b'x'; 129]).unwrap()));
+        assert!(!is_id(&HeaderValue::from_bytes(&[b'x'; ECHO + 1]).unwrap()));
         assert_ne!(make_id(), make_id());
         assert!(is_id(&make_id()));
     }

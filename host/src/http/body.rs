@@ -19,7 +19,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// So many times the limit is read on after a refusal, and then the connection breaks.
 const ENDLESS: usize = 4;
 
-/// Memory for all bodies that are held at the same time.
+/// Memory for all bodies, and long answers, that are held at the same time.
 pub struct Budget(Arc<Semaphore>);
 
 impl Budget {
@@ -28,7 +28,8 @@ impl Budget {
         Self(Arc::new(Semaphore::new(mib as usize * (1 << 20) / UNIT)))
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+    /// Takes memory, if there is so much, until the permit is dropped.
+    pub fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::BodiesFull)?;
         self.0
             .clone()

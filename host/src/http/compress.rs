@@ -66,24 +66,29 @@ fn is_worth_it(response: &Response<Body>) -> bool {
         && response.body().size_hint().lower() >= SHORT
 }
 
-/// Whether a client takes gzip.
+/// Whether a client takes gzip: because it says so, or because it takes anything that it does not name.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
-    let mut encodings = headers
+    let mut anything = false;
+    let encodings = headers
         .get_all(ACCEPT_ENCODING)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(','));
-    encodings.any(|encoding| {
+    for encoding in encodings {
         let mut parts = encoding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| {
-            name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") || name == "*"
-        });
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
         // A weight of 0 means "not this one".
-        let refused = parts
-            .filter_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok())
-            .any(|weight| weight == 0.0);
-        is_gzip && !refused
-    })
+        let taken = !parts.any(|part| {
+            let weight = part.strip_prefix("q=").or(part.strip_prefix("Q="));
+            weight.and_then(|weight| weight.parse().ok()) == Some(0.0)
+        });
+        match name.as_str() {
+            "gzip" | "x-gzip" => return taken,
+            "*" => anything = taken,
+            _ => {}
+        }
+    }
+    anything
 }
 
 #[cfg(test)]
@@ -104,6 +109,8 @@ mod tests {
             "GZIP;q=0.5",
             "*",
             "deflate, gzip;q=1.0, *;q=0.5",
+            "*;q=0, gzip",
+            "br\t,\tgzip\t;\tq=1",
         ] {
             assert!(takes(yes), "{yes}");
         }
@@ -113,6 +120,8 @@ mod tests {
             "br",
             "gzip;q=0",
             "gzip; q=0.0, br",
+            "gzip;Q=0, *",
+            "*;q=0",
             "gzipped",
         ] {
             assert!(!takes(no), "{no}");

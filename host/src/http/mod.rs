@@ -2,14 +2,15 @@
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
 //! under limits, `linger` reads on where a refusal came first, `predict`, `v2`, `health` and `page` answer, `docs`
-//! describes them, `compress` packs answers, `status` alone chooses statuses.
+//! describes them, `compress` packs answers, `answers` counts their memory, `cors` lets other sites' pages ask, `status` alone chooses statuses.
 
 mod access;
-mod base64;
+mod answers;
 mod batch;
 mod body;
 mod compress;
 pub mod connection;
+pub mod cors;
 #[cfg(feature = "docs")]
 mod docs;
 mod health;
@@ -28,12 +29,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_ENCODING;
-use axum::http::{Request, Response, Uri};
+use axum::http::{HeaderValue, Request, Response, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use body::{Budget, Held};
 use bytes::Bytes;
+use pinhole_request::{base64, header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -98,11 +100,9 @@ impl App {
 
     /// Reads a request's body whole.
     async fn read(&self, request: Request<Body>) -> Result<Held, Error> {
-        if let Some(encoding) = request.headers().get(CONTENT_ENCODING)
-            && encoding != "identity"
-        {
-            let encoding = encoding.to_str().unwrap_or_default();
-            return Err(Error::EncodedBody(encoding.into()));
+        let codings = request.headers().get_all(CONTENT_ENCODING).iter();
+        if let Some(coding) = header::coding(codings.map(HeaderValue::as_bytes)) {
+            return Err(Error::EncodedBody(coding));
         }
         // Known to be in vain: the body need not be kept, nor understood.
         if self.workers.is_full() {
@@ -154,9 +154,9 @@ fn routes() -> Vec<Route> {
     routes
 }
 
-/// The routes, with what every request meets on its way to one.
-pub fn router(app: Arc<App>) -> Router {
-    routes()
+/// The routes, with what every request meets on its way to one. Pages of these origins may ask, too.
+pub fn router(app: Arc<App>, origins: &[HeaderValue]) -> Router {
+    let router = routes()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
             router.route(&path, methods)
@@ -167,6 +167,12 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .layer(from_fn_with_state(app.clone(), linger::read_on))
         .layer(from_fn(compress::answers))
+        .layer(from_fn_with_state(app.clone(), answers::count));
+    let router = match cors::layer(origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
         .layer(from_fn_with_state(app.clone(), access::log))
         .with_state(app)
 }

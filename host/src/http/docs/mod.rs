@@ -2,6 +2,7 @@
 
 pub mod openapi;
 
+use super::answers::Shared;
 use super::page::{CLOSED, guarded, hash};
 use super::{Route, compress, status};
 use axum::body::Body;
@@ -43,7 +44,9 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn document() -> Response<Body> {
-    status::text("application/json", DOCUMENT.clone())
+    let mut response = status::text("application/json", DOCUMENT.clone());
+    response.extensions_mut().insert(Shared);
+    response
 }
 
 async fn page() -> Response<Body> {
@@ -65,6 +68,7 @@ fn packed(content_type: &'static str, file: &'static [u8], headers: &HeaderMap) 
         return guarded(content_type, compress::unpack(file), nothing);
     }
     let mut response = guarded(content_type, file, nothing);
+    response.extensions_mut().insert(Shared);
     for (name, value) in [(CONTENT_ENCODING, "gzip"), (VARY, "accept-encoding")] {
         let headers = response.headers_mut();
         headers.insert(name, HeaderValue::from_static(value));

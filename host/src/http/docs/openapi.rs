@@ -59,9 +59,16 @@ pub struct File(#[allow(dead_code, reason = "a shape, never made")] Vec<u8>);
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "a shape, never made")]
 pub struct Files {
-    /// JPEG, PNG, WebP, GIF or BMP files. One is answered with its answer, several with a list.
+    /// JPEG, PNG, WebP, GIF or BMP files. One is answered with its answer, several with a list. `images` is the same, and a
+    /// form's only file may be named `file`.
     #[schema(value_type = Vec<String>, format = Binary, min_items = 1)]
     image: Vec<Vec<u8>>,
+    /// As in the query, which may not say otherwise.
+    #[schema(value_type = Option<u32>, minimum = 1, nullable = false)]
+    top_k: u32,
+    /// As in the query, which may not say otherwise.
+    #[schema(value_type = Option<f32>, minimum = 0.0, maximum = 1.0, nullable = false)]
+    min_probability: f32,
 }
 
 /// What `/predict` answers.

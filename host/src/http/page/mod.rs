@@ -1,5 +1,6 @@
 //! `GET /`: one page, without anything from elsewhere, that sends pictures to `/predict` and shows the answers.
 
+use super::answers::Shared;
 use super::status;
 use axum::body::Body;
 use axum::http::header::{
@@ -28,7 +29,9 @@ pub const CLOSED: &str = "base-uri 'none'; form-action 'none'; frame-ancestors '
 
 /// Answers with the page.
 pub async fn page() -> Response<Body> {
-    guarded("text/html; charset=utf-8", PAGE, POLICY.clone())
+    let mut response = guarded("text/html; charset=utf-8", PAGE, POLICY.clone());
+    response.extensions_mut().insert(Shared);
+    response
 }
 
 /// An answer that a browser shows, under this policy and with everything else forbidden that can be.

@@ -17,6 +17,7 @@ use crate::error::Error;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::{get, post};
+use pinhole_report::echo;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -75,13 +76,16 @@ fn check(names: &Names, here: &ModelInfo) -> Result<(), Error> {
     if names.model != here.name {
         return Err(Error::UnknownModel(format!(
             "There is no model `{}` here, only `{}`.",
-            names.model, here.name
+            echo(&names.model),
+            here.name
         )));
     }
     match &names.version {
         Some(version) if *version != here.version => Err(Error::UnknownModel(format!(
-            "There is no version `{version}` of `{}` here, only `{}`.",
-            here.name, here.version
+            "There is no version `{}` of `{}` here, only `{}`.",
+            echo(version),
+            here.name,
+            here.version
         ))),
         _ => Ok(()),
     }

@@ -4,6 +4,8 @@ use super::{OUTPUT, binary, datatype, values};
 use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
 use crate::error::Error;
 use bytes::Bytes;
+use pinhole_report::{cut, echo};
+use pinhole_request::json;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -11,7 +13,7 @@ use serde_json::value::RawValue;
 /// A request that was understood.
 #[derive(Debug, PartialEq)]
 pub struct Request {
-    /// The client's own name for it, to be given back.
+    /// The client's own name for it, to be given back: at most `ECHO` characters of it.
     pub id: Option<String>,
     /// What is to be classified.
     pub input: Input,
@@ -128,8 +130,8 @@ pub fn parse(
         }
         rest = body.split_off(json);
     }
-    let request: Body<'_> = serde_json::from_slice(&body)
-        .or_else(|error| bad(format!("The request is not understood: {error}.")))?;
+    let request: Body<'_> = json::read(&body)
+        .or_else(|reason| bad(format!("The request is not understood: {reason}.")))?;
     let inputs = request.inputs.len();
     let [tensor] = <[Tensor<'_>; 1]>::try_from(request.inputs).or_else(|_| {
         bad(format!(
@@ -139,7 +141,7 @@ pub fn parse(
     let input = input(tensor, rest, model, batch)?;
     let (wanted, binary) = output(&request.outputs, &request.parameters)?;
     Ok(Request {
-        id: request.id,
+        id: request.id.map(|id| cut(&id).into_owned()),
         input,
         wanted,
         binary,
@@ -155,7 +157,8 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
     if tensor.name != own.name {
         return bad(format!(
             "The model has no input `{}`: it has `{}`.",
-            tensor.name, own.name
+            echo(&tensor.name),
+            own.name
         ));
     }
     no_shared_memory(&tensor.parameters)?;
@@ -179,7 +182,8 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
         }
     };
     let malformed = |error: serde_json::Error| {
-        Error::BadRequest(format!("The input's data is not understood: {error}."))
+        let reason = json::reason(&error);
+        Error::BadRequest(format!("The input's data is not understood: {reason}."))
     };
 
     if tensor.datatype == "BYTES" {
@@ -187,7 +191,8 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
             [count] | [count, 1] => count_of(*count, batch)?,
             shape => {
                 return bad(format!(
-                    "Images have the shape [n] or [n, 1], not {shape:?}."
+                    "Images have the shape [n] or [n, 1], not {}.",
+                    echo(&format!("{shape:?}"))
                 ));
             }
         };
@@ -208,7 +213,7 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
         return bad(format!(
             "The model takes {}, or encoded images as BYTES, not `{}`.",
             datatype(model),
-            tensor.datatype
+            echo(&tensor.datatype)
         ));
     }
     let one = own.shape.get(1..).unwrap_or_default();
@@ -225,8 +230,8 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
         _ => {
             let sides: String = one.iter().map(|side| format!(", {side}")).collect();
             return bad(format!(
-                "The model takes the shape [n{sides}], not {:?}.",
-                tensor.shape
+                "The model takes the shape [n{sides}], not {}.",
+                echo(&format!("{:?}", tensor.shape))
             ));
         }
     };
@@ -279,7 +284,7 @@ fn output(outputs: &[Output], all: &Parameters) -> Result<(Wanted, bool), Error>
         [other] => {
             return bad(format!(
                 "The model has no output `{}`: it has `{OUTPUT}`.",
-                other.name
+                echo(&other.name)
             ));
         }
         _ => {
