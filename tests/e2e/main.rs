@@ -21,6 +21,7 @@ mod golden;
 mod hostile;
 mod http;
 mod instance;
+mod lite0;
 mod load;
 mod metrics;
 mod nn;

@@ -19,13 +19,16 @@ const TIE: f64 = 0.02;
 const OPSETS: [u32; 3] = [11, 13, 17];
 const BATCHES: [&str; 2] = ["static", "symbolic"];
 /// Each architecture, and each opset with each batch, once. `cargo xtask zoo` runs all of them with all of them.
-const FEW: [&str; 6] = [
+const FEW: [&str; 9] = [
     "squeezenet1_1-11-symbolic-96",
     "resnet18-13-static-96",
     "efficientnet_b0-11-static-96",
     "efficientnet_b0-17-symbolic-224",
     "mobilenet_v3_small-13-symbolic-96",
     "mobilenet_v3_small-17-static-96",
+    "shufflenet_v2_x0_5-17-symbolic-96",
+    "regnet_y_400mf-13-static-96",
+    "densenet121-17-static-96",
 ];
 
 #[test]
@@ -135,6 +138,21 @@ fn efficientnet_answers_as_under_onnx_runtime() {
 #[test]
 fn mobilenet_v3_answers_as_under_onnx_runtime() {
     exported("mobilenet_v3_small");
+}
+
+#[test]
+fn shufflenet_answers_as_under_onnx_runtime() {
+    exported("shufflenet_v2_x0_5");
+}
+
+#[test]
+fn regnet_answers_as_under_onnx_runtime() {
+    exported("regnet_y_400mf");
+}
+
+#[test]
+fn densenet_answers_as_under_onnx_runtime() {
+    exported("densenet121");
 }
 
 /// Checks an architecture as it is exported: a few ways of doing so, or all of them.
@@ -261,6 +279,11 @@ fn answers(model: &Model, folder: &Path, runs: Runs) -> Vec<Seen> {
     }
     let ended = run(&mut bake, b"");
     assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+    if let Runs::Guest(_) = runs {
+        // Not by way of tract, which would give the same answers, slowly.
+        let own = ended.stderr.contains("runs on Pinhole's own kernels");
+        assert!(own, "{name}: {}", ended.stderr);
+    }
 
     let expected = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
     let expected: Vec<Value> = serde_json::from_slice(&expected).unwrap();

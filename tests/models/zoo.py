@@ -31,6 +31,11 @@ ARCHITECTURES = {
     "resnet18": models.resnet18,
     "efficientnet_b0": models.efficientnet_b0,
     "mobilenet_v3_small": models.mobilenet_v3_small,
+    "shufflenet_v2_x0_5": models.shufflenet_v2_x0_5,
+    "regnet_y_400mf": models.regnet_y_400mf,
+    "densenet121": models.densenet121,
+    "googlenet": functools.partial(models.googlenet, aux_logits=False, init_weights=False),
+    "mnasnet0_5": models.mnasnet0_5,
 }
 CLASSES = 1000
 # What bake takes for granted, and torchvision's classifiers expect.
