@@ -95,14 +95,19 @@ pub enum Error {
     NotReady,
 }
 
+/// Characters of a guest's sentence. Its own are shorter, and a guest that an image took over may say what it likes.
+const SENTENCE: usize = 1000;
+
 fn sentence(error: &ClassifyError) -> &str {
-    match error {
+    let sentence = match error {
         ClassifyError::UnsupportedFormat(sentence)
         | ClassifyError::InvalidImage(sentence)
         | ClassifyError::ImageTooLarge(sentence)
         | ClassifyError::InvalidArgument(sentence)
         | ClassifyError::Inference(sentence) => sentence,
-    }
+    };
+    let end = sentence.char_indices().nth(SENTENCE);
+    end.map_or(sentence, |(end, _)| &sentence[..end])
 }
 
 impl Error {
@@ -166,5 +171,18 @@ impl Error {
             Self::QueueTimeout(_) => "queue-timeout",
             Self::NotReady => "not-ready",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_says_no_more_than_a_sentence() {
+        let say =
+            |sentence: String| Error::Guest(ClassifyError::InvalidImage(sentence)).to_string();
+        assert_eq!(say("No picture.".into()), "No picture.");
+        assert_eq!(say("ö".repeat(100_000)), "ö".repeat(SENTENCE));
     }
 }

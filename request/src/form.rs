@@ -7,7 +7,7 @@ use bytes::Bytes;
 use memchr::memmem::{self, Finder};
 use pinhole_report::echo;
 
-/// Fields that hold pictures, any number of them; the first is what our sentences ask for.
+/// Fields that hold pictures, any number of them, in whatever case; the first is what our sentences ask for.
 const PICTURES: [&str; 4] = ["image", "images", "image[]", "images[]"];
 
 /// What a field is named by those who never thought of a name. It holds the picture where there is no other file.
@@ -72,7 +72,8 @@ impl Found {
             name: file,
             image: value,
         };
-        if PICTURES.contains(&name.as_str()) {
+        let means = |known: &str| name.eq_ignore_ascii_case(known);
+        if PICTURES.iter().any(|known| means(known)) {
             if self.pictures.len() == limit {
                 return Err(Refused::TooMany);
             }
@@ -86,9 +87,9 @@ impl Found {
         // And so it does where no file was picked.
         let is_empty =
             upload.image.is_empty() && upload.name.as_deref().unwrap_or_default().is_empty();
-        if (is_file || name == FILE) && !is_empty {
+        if (is_file || means(FILE)) && !is_empty {
             self.files += 1;
-            if name == FILE {
+            if means(FILE) {
                 self.file = Some(upload);
             }
         }

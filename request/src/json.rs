@@ -3,6 +3,7 @@
 use pinhole_report::{ECHO, cut, echo};
 use serde::Deserialize;
 use serde_json::error::Category;
+use std::fmt::{self, Write};
 
 /// Some editors and libraries write it before JSON, where RFC 8259 allows to pass over it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -24,10 +25,44 @@ pub fn reason(error: &serde_json::Error) -> String {
         Category::Eof => "it is no JSON: it breaks off".into(),
         Category::Syntax | Category::Io => format!("it is no JSON{place}"),
         Category::Data => {
-            let message = error.to_string();
+            let message = Ends::of(error);
             let end = format!(" at line {} column {}", error.line(), error.column());
             in_our_words(message.strip_suffix(&end).unwrap_or(&message)) + &place
         }
+    }
+}
+
+/// A message's beginning and end, which are serde's own; between them is as much of the client's as it liked.
+#[derive(Default)]
+struct Ends {
+    begin: String,
+    end: String,
+}
+
+impl Ends {
+    /// Characters that are kept of each, at least.
+    const KEPT: usize = 1000;
+
+    fn of(error: &serde_json::Error) -> String {
+        let mut ends = Self::default();
+        write!(ends, "{error}").expect("writing to a string cannot fail");
+        ends.begin + &ends.end
+    }
+}
+
+impl fmt::Write for Ends {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = match self.end.is_empty() {
+            true => Self::KEPT.saturating_sub(self.begin.len()),
+            false => 0,
+        };
+        let (begin, rest) = text.split_at(text.floor_char_boundary(room));
+        self.begin += begin;
+        let needless = rest.len().saturating_sub(Self::KEPT);
+        self.end += &rest[rest.floor_char_boundary(needless)..];
+        let needless = self.end.len().saturating_sub(2 * Self::KEPT);
+        self.end.drain(..self.end.floor_char_boundary(needless));
+        Ok(())
     }
 }
 
