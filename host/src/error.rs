@@ -19,6 +19,9 @@ pub enum Error {
     /// The route exists, but not for this method.
     #[error("This path does not take this method.")]
     MethodNotAllowed,
+    /// The models cannot be changed from outside.
+    #[error("Models are not loaded or unloaded here: the model is part of the service.")]
+    ReadOnly,
     /// The body is declared to be something that is not an image.
     #[error(
         "A body of type `{0}` is not an image: send a multipart form with a field `image`, or image/*."
@@ -148,6 +151,7 @@ impl Error {
             Self::NotFound => "not-found",
             Self::UnknownModel(_) => "unknown-model",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::ReadOnly => "read-only",
             Self::UnsupportedBody(_) => "unsupported-format",
             Self::EncodedBody(_) => "encoded-body",
             Self::TooMany { .. } => "too-many-images",

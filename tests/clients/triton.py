@@ -32,7 +32,9 @@ def main(address, picture, expected, tensor=None, logits=None):
     images(client, model, picture, probabilities)
     classification(client, model, picture, best, labels)
     tensors(client, model, picture, tensor, logits)
+    at_the_same_time(client, model, picture, probabilities)
     errors(client, model, picture)
+    tools(client, model, classes=len(best))
     print("tritonclient is content")
 
 
@@ -41,7 +43,13 @@ def metadata(client, name, version, classes):
     assert client.is_server_ready()
     server = client.get_server_metadata()
     assert server["name"] == "pinhole", server
-    assert set(server["extensions"]) == {"binary_tensor_data", "classification"}, server
+    assert set(server["extensions"]) == {
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "model_repository",
+        "statistics",
+    }, server
     assert client.is_model_ready(name)
     assert client.is_model_ready(name, version)
     assert not client.is_model_ready(name, "no-such-version")
@@ -139,6 +147,50 @@ def tensors(client, model, picture, tensor, logits):
     assert np.array_equal(rows[0], seen[0]) and not np.array_equal(rows[1], seen[0])
 
 
+def numbers(model, value, binary):
+    shape = [1] + model["inputs"][0]["shape"][1:]
+    tensor = triton.InferInput(model["inputs"][0]["name"], shape, "FP32")
+    tensor.set_data_from_numpy(np.full(shape, value, np.float32), binary_data=binary)
+    return [tensor]
+
+
+def at_the_same_time(client, model, picture, probabilities):
+    asked = [client.async_infer(model["name"], encoded(model, [picture], True)) for _ in range(4)]
+    for answer in asked:
+        assert np.allclose(answer.get_result().as_numpy("scores")[0], probabilities, atol=1e-6)
+
+
+def tools(client, model, classes):
+    """What Triton's tools ask before they infer, and after."""
+    name, (version,) = model["name"], model["versions"]
+    config = client.get_model_config(name)
+    assert config == client.get_model_config(name, version)
+    (tensor,), (output,) = config["input"], config["output"]
+    assert config["name"] == name and config["max_batch_size"] == model["parameters"]["max_batch"], config
+    assert tensor["name"] == model["inputs"][0]["name"] and tensor["data_type"] == "TYPE_FP32", config
+    assert tensor["dims"] == model["inputs"][0]["shape"][1:] and tensor["format"] == "FORMAT_NCHW", config
+    assert output["name"] == "scores" and output["dims"] == [classes], config
+    assert client.get_model_repository_index() == [
+        {"name": name, "version": version, "state": "READY", "reason": ""}
+    ]
+    before = client.get_inference_statistics()
+    assert before == client.get_inference_statistics(name) == client.get_inference_statistics(name, version)
+    client.infer(name, numbers(model, 0.5, True))
+    try:
+        client.infer(name, encoded(model, [b"no picture at all"], True))
+    except InferenceServerException:
+        pass
+    (before,), (after,) = before["model_stats"], client.get_inference_statistics()["model_stats"]
+    assert after["name"] == name and after["version"] == version, after
+    assert after["inference_count"] == before["inference_count"] + 1 > 40, (before, after)
+    assert after["last_inference"] >= before["last_inference"] > 0, (before, after)
+    steps = after["inference_stats"]
+    assert steps["fail"]["count"] == before["inference_stats"]["fail"]["count"] + 1, (before, after)
+    assert steps["success"]["count"] == after["inference_count"] == after["execution_count"], after
+    parts = [steps[part]["ns"] for part in ("queue", "compute_input", "compute_infer", "compute_output")]
+    assert sum(parts) == steps["success"]["ns"] > 0 and steps["compute_infer"]["ns"] > 0, after
+
+
 def errors(client, model, picture):
     name = model["name"]
     good = encoded(model, [picture], True)
@@ -156,7 +208,16 @@ def errors(client, model, picture):
         ("415", "not", lambda: client.infer(name, encoded(model, [b"no picture at all"], True))),
         ("422", "Image 2 of 2", lambda: client.infer(name, encoded(model, [picture, picture[:-40]], True))),
         ("415", "Content-Encoding", lambda: client.infer(name, good, request_compression_algorithm="gzip")),
-        ("404", "stats", lambda: client.get_inference_statistics()),
+        ("400", "finite", lambda: client.infer(name, numbers(model, np.nan, True))),
+        ("400", "finite", lambda: client.infer(name, numbers(model, np.nan, False))),
+        ("400", "finite", lambda: client.infer(name, numbers(model, -np.inf, True))),
+        ("400", "finite", lambda: client.infer(name, numbers(model, -np.inf, False))),
+        ("400", "1024", lambda: client.infer(name, good, request_id="x" * 1025)),
+        ("501", "part of the service", lambda: client.load_model(name)),
+        ("501", "part of the service", lambda: client.unload_model(name)),
+        ("404", "no-such-model", lambda: client.load_model("no-such-model")),
+        ("404", "no-such-model", lambda: client.get_model_config("no-such-model")),
+        ("404", "no-such-version", lambda: client.get_inference_statistics(name, "no-such-version")),
     ]:
         try:
             ask()

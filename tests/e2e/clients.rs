@@ -20,17 +20,32 @@ fn material(server: &Server, folder: &Path) -> [std::path::PathBuf; 2] {
     files
 }
 
-#[test]
-fn triton_s_client_is_content_with_the_default_model() {
+/// Has a script ask a service with the default model.
+fn is_content(script: &str) {
     let Some(python) = python() else { return };
     let server = Server::start(&[]);
     let folder = tempfile::tempdir().unwrap();
-    let mut script = Command::new(python);
-    script
-        .arg(root().join("tests/clients/triton.py"))
+    let mut command = Command::new(python);
+    command
+        .arg(root().join("tests/clients").join(script))
         .arg(&server.client.address)
         .args(material(&server, folder.path()));
-    say(run(&mut script, b"").ok().trim());
+    say(run(&mut command, b"").ok().trim());
+}
+
+#[test]
+fn triton_s_client_is_content_with_the_default_model() {
+    is_content("triton.py");
+}
+
+#[test]
+fn openvino_s_client_is_content() {
+    is_content("ovms.py");
+}
+
+#[test]
+fn kserve_s_client_is_content_in_both_versions() {
+    is_content("kserve_client.py");
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod readme;
 mod soak;
 mod traces;
 mod uploads;
+mod v1;
 mod v2;
 mod wasi_http;
 mod zoo;

@@ -36,7 +36,9 @@ pub fn screenshots(name: &str) -> PathBuf {
 #[test]
 fn the_page_forbids_what_it_does_not_need() {
     let server = Server::start(&[]);
-    let page = server.client.get("/");
+    let page = server
+        .client
+        .get_with("/", ("accept", "text/html,*/*;q=0.8"));
     assert_eq!(page.status, 200);
     assert_eq!(
         page.header("content-type"),

@@ -33,7 +33,9 @@ fn metadata_has_the_protocol_s_fields() {
         json!({
             "name": "pinhole",
             "version": env!("CARGO_PKG_VERSION"),
-            "extensions": ["binary_tensor_data", "classification"],
+            "extensions": [
+                "binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics",
+            ],
         })
     );
     let model = get("/v2/models/mobilenetv2-cifar10");
@@ -42,12 +44,139 @@ fn metadata_has_the_protocol_s_fields() {
     assert_eq!(model["versions"], json!(["1"]));
     assert_eq!(model["inputs"][0]["datatype"], "FP32");
     assert_eq!(model["outputs"][0]["shape"], json!([-1, 10]));
+    assert_eq!(get("/v2/health/live"), json!({"live": true}));
+    assert_eq!(get("/v2/health/ready"), json!({"ready": true}));
+    assert_eq!(get("/health"), json!({"status": "ok"}));
+    assert_eq!(
+        get("/v2/models"),
+        json!({"models": ["mobilenetv2-cifar10"]})
+    );
     let ready = json!({"name": "mobilenetv2-cifar10", "ready": true});
     assert_eq!(get("/v2/models/mobilenetv2-cifar10/ready"), ready);
     assert_eq!(
         get("/v2/models/mobilenetv2-cifar10/versions/1/ready"),
         ready
     );
+}
+
+#[test]
+fn a_slash_at_the_end_means_nothing() {
+    let server = Server::start(&[]);
+    for path in [
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models",
+        "/v2/models/mobilenetv2-cifar10",
+        "/v2/models/mobilenetv2-cifar10/ready",
+        "/v2/models/mobilenetv2-cifar10/versions/1",
+        "/v2/models/mobilenetv2-cifar10/config",
+        "/health",
+    ] {
+        let reply = server.client.get(&format!("{path}/"));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        assert_eq!(reply.body, server.client.get(path).body, "{path}");
+    }
+    let picture = jpeg(&scene(64, 64));
+    let reply = server
+        .client
+        .post("/predict/?top_k=1", "image/jpeg", &picture);
+    assert_eq!(reply.answer().predictions.len(), 1);
+    // Their counts are those of the route, not new ones.
+    let metrics = server.client.get("/metrics/");
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.body.contains("route=\"/predict\""));
+    assert!(!metrics.body.contains("/\","), "{}", metrics.body);
+    refused(&server.client.get("/v2//"), 404);
+}
+
+#[test]
+fn what_triton_s_tools_ask_is_read_only() {
+    let server = Server::start(&[]);
+    let index = |body: &[u8]| {
+        server
+            .client
+            .post("/v2/repository/index", "application/json", body)
+    };
+    let models =
+        json!([{"name": "mobilenetv2-cifar10", "version": "1", "state": "READY", "reason": ""}]);
+    for body in ["", "{}", "null", r#"{"ready": true}"#, r#"{"ready": null}"#] {
+        assert_eq!(parsed(&index(body.as_bytes())), models, "{body}");
+    }
+    refused(&index(b"{"), 400);
+    let config = parsed(
+        &server
+            .client
+            .get("/v2/models/mobilenetv2-cifar10/versions/1/config"),
+    );
+    assert_eq!(config["max_batch_size"], 32);
+    assert_eq!(config["input"][0]["format"], "FORMAT_NCHW");
+    assert_eq!(config["output"][0]["dims"], json!([10]));
+    let statistics = || parsed(&server.client.get("/v2/models/stats"))["model_stats"][0].clone();
+    let before = statistics();
+    let reply = server.client.predict(&jpeg(&scene(64, 64)));
+    reply.answer();
+    server.client.predict(b"no picture at all");
+    let after = statistics();
+    assert_eq!(
+        after,
+        parsed(
+            &server
+                .client
+                .get("/v2/models/mobilenetv2-cifar10/versions/1/stats")
+        )["model_stats"][0]
+    );
+    let more = |pointer: &str| {
+        let count = |stats: &Value| stats.pointer(pointer).unwrap().as_u64().unwrap();
+        count(&after) - count(&before)
+    };
+    assert_eq!(more("/inference_count"), 1);
+    assert_eq!(more("/inference_stats/success/count"), 1);
+    assert_eq!(more("/inference_stats/fail/count"), 1);
+    assert!(more("/inference_stats/compute_infer/ns") > 0);
+    let post = |path: &str| server.client.post(path, "application/json", b"{}");
+    for verb in ["load", "unload"] {
+        let path = format!("/v2/repository/models/mobilenetv2-cifar10/{verb}");
+        assert!(refused(&post(&path), 501).contains("part of the service"));
+        refused(&post(&format!("/v2/repository/models/other/{verb}")), 404);
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_refused_both_ways() {
+    let server = Server::start(&[]);
+    let model = parsed(&server.client.get("/v2/models/mobilenetv2-cifar10"));
+    let mut shape: Vec<i64> = serde_json::from_value(model["inputs"][0]["shape"].clone()).unwrap();
+    shape[0] = 1;
+    let elements = shape.iter().product::<i64>() as usize;
+    let mut sentences = Vec::new();
+    for (word, value) in [
+        ("NaN", f32::NAN),
+        ("-Infinity", f32::NEG_INFINITY),
+        ("1e39", f32::INFINITY),
+    ] {
+        let data = format!("[{}{word}]", "0,".repeat(elements - 1));
+        let body = format!(
+            r#"{{"inputs": [{{"name": "input", "datatype": "FP32", "shape": {shape:?}, "data": {data}}}]}}"#
+        );
+        let reply = server
+            .client
+            .post(INFER, "application/json", body.as_bytes());
+        sentences.push(refused(&reply, 400));
+        let size = elements * 4;
+        let mut body = format!(
+            r#"{{"inputs": [{{"name": "input", "datatype": "FP32", "shape": {shape:?}, "parameters": {{"binary_data_size": {size}}}}}]}}"#
+        )
+        .into_bytes();
+        let length = body.len().to_string();
+        body.resize(body.len() + size - 4, 0);
+        body.extend(value.to_le_bytes());
+        let header = ("inference-header-content-length", length.as_str());
+        sentences.push(refused(&server.client.post_with(INFER, header, &body), 400));
+    }
+    sentences.dedup();
+    assert_eq!(sentences.len(), 1, "{sentences:?}");
+    assert!(sentences[0].contains("NaN"));
 }
 
 #[test]

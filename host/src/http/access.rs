@@ -1,7 +1,7 @@
 //! What every request has: an id, a place in the metrics, and one line in the log. Never what is in its image.
 
-use super::App;
 use super::status::Outcome;
+use super::{App, paths};
 use crate::bindings::exports::pinhole::vision::classify::Timings;
 use crate::trace;
 use axum::body::Body;
@@ -72,10 +72,10 @@ pub async fn log(
         .unwrap_or_else(make_id);
     let method = request.method().clone();
     // The pattern and not the path: a path is the client's to choose, and would fill the log with it.
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "none".to_string(), |path| path.as_str().to_string());
+    let route = request.extensions().get::<MatchedPath>().map_or_else(
+        || "none".to_string(),
+        |path| paths::as_written(path.as_str()),
+    );
     let span = trace::request(id.to_str().unwrap_or_default(), &method, &route);
     trace::take_parent(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;

@@ -1,4 +1,4 @@
-//! Whether the service lives, and whether requests should come to it.
+//! Whether requests should come here.
 
 use super::{App, status};
 use crate::error::Error;
@@ -26,9 +26,4 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response<Body>, Error>
     } else {
         Err(Error::NotReady)
     }
-}
-
-/// Alive: whoever reads this is.
-pub async fn live() -> Response<Body> {
-    status::ok(&Health { status: "ok" })
 }

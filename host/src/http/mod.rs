@@ -1,7 +1,7 @@
 //! HTTP: routes, bodies, statuses.
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
-//! under limits, `linger` reads on where a refusal came first, `predict`, `v2`, `health` and `page` answer, `docs`
+//! under limits, `linger` reads on where a refusal came first, `predict`, `v1`, `v2`, `health` and `page` answer, `docs`
 //! describes them, `compress` packs answers, `answers` counts their memory, `cors` lets other sites' pages ask, `status` alone chooses statuses.
 
 mod access;
@@ -16,9 +16,15 @@ mod docs;
 mod health;
 mod linger;
 mod page;
+mod paths;
 mod predict;
+#[cfg(test)]
+mod sample;
+mod scores;
 mod status;
+mod v1;
 mod v2;
+mod values;
 
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -30,7 +36,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderValue, Request, Response, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use body::{Budget, Held};
@@ -38,7 +44,7 @@ use bytes::Bytes;
 use pinhole_request::{base64, header};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a request's body may be.
 #[derive(Clone, Copy, Debug)]
@@ -120,19 +126,20 @@ impl App {
                 "The image is empty: there are no bytes in it.".into(),
             ));
         }
-        let start = SystemTime::now();
+        let (start, clock) = (SystemTime::now(), Instant::now());
         let result = self.workers.classify(image, top_k).await;
         if let Ok(served) = &result {
             trace::classified(start, served);
         }
-        self.metrics.classified(&result);
+        self.metrics.classified(&result, clock.elapsed());
         result
     }
 
     /// Runs the model on a tensor that came in a request.
     async fn infer(&self, tensor: Vec<f32>) -> Result<Served<Vec<f32>>, Error> {
+        let clock = Instant::now();
         let result = self.workers.infer(tensor).await;
-        self.metrics.asked(&result);
+        self.metrics.inferred(&result, clock.elapsed());
         result
     }
 }
@@ -143,11 +150,12 @@ type Route = (String, MethodRouter<Arc<App>>);
 /// Every route there is.
 fn routes() -> Vec<Route> {
     let mut routes = vec![
-        ("/".into(), get(page::page)),
+        ("/".into(), get(v1::metadata::root)),
         ("/predict".into(), post(predict::predict)),
         ("/health".into(), get(health::ready)),
         ("/metrics".into(), get(metrics)),
     ];
+    routes.extend(v1::routes());
     routes.extend(v2::routes());
     #[cfg(feature = "docs")]
     routes.extend(docs::routes());
@@ -158,9 +166,10 @@ fn routes() -> Vec<Route> {
 pub fn router(app: Arc<App>, origins: &[HeaderValue]) -> Router {
     let router = routes()
         .into_iter()
-        .fold(Router::new(), |router, (path, methods)| {
-            router.route(&path, methods)
-        })
+        .fold(
+            Router::new().without_v07_checks(),
+            |router, (path, methods)| router.route(&paths::for_router(&path), methods),
+        )
         .fallback(|uri: Uri| async move { refuse(&uri, Error::NotFound) })
         .method_not_allowed_fallback(
             |uri: Uri| async move { refuse(&uri, Error::MethodNotAllowed) },
@@ -172,9 +181,13 @@ pub fn router(app: Arc<App>, origins: &[HeaderValue]) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router
+    let router = router
         .layer(from_fn_with_state(app.clone(), access::log))
-        .with_state(app)
+        .with_state(app);
+    // A path is brought into the router's form before the router sees it.
+    Router::new()
+        .fallback_service(router)
+        .layer(map_request(paths::rewrite))
 }
 
 /// Everything that was counted, for Prometheus.
@@ -212,7 +225,7 @@ async fn off_thread<T: Send + 'static>(
 
 /// A refusal in the shape that clients of this path expect.
 fn refuse(uri: &Uri, error: Error) -> Response<Body> {
-    if v2::owns(uri.path()) {
+    if v1::owns(uri.path()) || v2::owns(uri.path()) {
         status::Refused(error).into_response()
     } else {
         error.into_response()

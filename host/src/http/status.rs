@@ -20,6 +20,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::Guest(ClassifyError::InvalidArgument(_)) => StatusCode::BAD_REQUEST,
         Error::NotFound | Error::UnknownModel(_) => StatusCode::NOT_FOUND,
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Error::ReadOnly => StatusCode::NOT_IMPLEMENTED,
         Error::SlowBody => StatusCode::REQUEST_TIMEOUT,
         Error::BodyTooLarge { .. }
         | Error::TooMany { .. }

@@ -4,6 +4,7 @@
 //! somebody asks.
 
 mod process;
+pub mod statistics;
 
 use crate::bindings::exports::pinhole::vision::classify::{Classification, ModelInfo};
 use crate::engine::sandbox::Answered;
@@ -14,6 +15,7 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use statistics::{Counting, Statistics};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ pub struct Metrics {
     traps: IntCounterVec,
     limits: IntCounterVec,
     states: Mutex<States>,
+    counting: Counting,
 }
 
 /// How long each step of a classification took.
@@ -166,6 +169,7 @@ impl Metrics {
                 process: process::Process::new(&new)?,
             }),
             registry,
+            counting: Counting::default(),
         })
     }
 
@@ -185,8 +189,10 @@ impl Metrics {
         self.received.inc_by(bytes as u64);
     }
 
-    /// An image was classified, or not.
-    pub fn classified(&self, result: &Result<Served, Error>) {
+    /// An image was classified, or not, in this time.
+    pub fn classified(&self, result: &Result<Served, Error>, total: Duration) {
+        let inference = |output: &Classification| Some(output.timings.inference);
+        self.counting.add(result, total, inference);
         if let Ok(served) = result {
             let Classification { timings, .. } = &served.answered.output;
             let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
@@ -197,8 +203,13 @@ impl Metrics {
         self.asked(result);
     }
 
-    /// The model was run on a tensor, or not.
-    pub fn asked<T>(&self, result: &Result<Served<T>, Error>) {
+    /// The model was run on a tensor, or not, in this time.
+    pub fn inferred(&self, result: &Result<Served<Vec<f32>>, Error>, total: Duration) {
+        self.counting.add(result, total, |_| None);
+        self.asked(result);
+    }
+
+    fn asked<T>(&self, result: &Result<Served<T>, Error>) {
         let outcome = match result {
             Ok(Served {
                 answered: Answered { instantiate, .. },
@@ -228,6 +239,11 @@ impl Metrics {
     /// A limit was hit.
     pub fn limit(&self, limit: &str) {
         self.limits.with_label_values(&[limit]).inc();
+    }
+
+    /// The same counts, as Triton words them.
+    pub fn statistics(&self) -> Statistics {
+        self.counting.read()
     }
 
     /// Everything, in Prometheus' text format.

@@ -229,6 +229,12 @@ impl Client {
         self.try_get(path).unwrap()
     }
 
+    /// `GET` with one more header.
+    pub fn get_with(&self, path: &str, (name, value): (&str, &str)) -> Reply {
+        let request = self.agent.get(self.url(path)).header(name, value);
+        reply(request.call().unwrap())
+    }
+
     /// `GET`, of a service that may not be there yet.
     pub fn try_get(&self, path: &str) -> Result<Reply, ureq::Error> {
         self.agent.get(self.url(path)).call().map(reply)

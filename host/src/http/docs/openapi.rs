@@ -2,7 +2,7 @@
 //! what is written here is which of them each route meets.
 
 use super::super::status::{Sentence, describe};
-use super::super::{health, predict, v2};
+use super::super::{health, predict, v1, v2};
 use crate::bindings::exports::pinhole::vision::classify::ClassifyError;
 use crate::error::Error;
 use pinhole_report::{Answer, Answers, Refusal};
@@ -27,6 +27,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
     tags(
         (name = "classify", description = "Images in, the best classes of each out"),
         (name = "v2", description = "The Open Inference Protocol, as the clients of Triton and KServe speak it"),
+        (name = "v1", description = "TensorFlow Serving's REST, and KServe's version 1"),
         (name = "service", description = "For orchestrators and Prometheus")
     ),
     paths(
@@ -34,11 +35,23 @@ use utoipa::{Modify, OpenApi, ToSchema};
         health::ready,
         super::super::metrics,
         v2::metadata::server,
+        v1::metadata::models,
+        v1::metadata::status,
+        v1::metadata::metadata,
+        v1::infer::predict,
+        v1::infer::classify,
         v2::metadata::live,
         v2::metadata::ready,
         v2::metadata::model,
         v2::metadata::model_ready,
+        v2::metadata::models,
         v2::infer::infer,
+        v2::triton::config,
+        v2::triton::statistics,
+        v2::triton::all_statistics,
+        v2::triton::index,
+        v2::triton::load,
+        v2::triton::unload,
     ),
     components(schemas(Refusal, Sentence)),
     modifiers(&Versions, &Refusals, &Headers)
@@ -91,22 +104,24 @@ impl Modify for Versions {
         let twins: Vec<_> = paths
             .iter()
             .filter_map(|(path, item)| {
-                let rest = path.strip_prefix(v2::MODEL)?;
+                let (rest, version) = [(v1::MODEL, v1::VERSION), (v2::MODEL, v2::VERSION)]
+                    .iter()
+                    .find_map(|(model, version)| Some((path.strip_prefix(model)?, version)))?;
                 let mut item = item.clone();
                 for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
                     operation.operation_id =
                         operation.operation_id.take().map(|id| id + "_of_version");
                     let parameters = operation.parameters.get_or_insert_default();
-                    parameters.insert(1.min(parameters.len()), RefOr::T(version()));
+                    parameters.insert(1.min(parameters.len()), RefOr::T(version_parameter()));
                 }
-                Some((format!("{}{rest}", v2::VERSION), item))
+                Some((format!("{version}{rest}"), item))
             })
             .collect();
         paths.extend(twins);
     }
 }
 
-fn version() -> Parameter {
+fn version_parameter() -> Parameter {
     ParameterBuilder::new()
         .name("version")
         .parameter_in(ParameterIn::Path)
@@ -122,7 +137,7 @@ struct Refusals;
 impl Modify for Refusals {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
-            let schema = if v2::owns(path) {
+            let schema = if v1::owns(path) || v2::owns(path) {
                 "Sentence"
             } else {
                 "Refusal"
@@ -164,7 +179,16 @@ fn errors(path: &str, operation: &Operation) -> Vec<Error> {
             Error::UnknownModel(String::new()),
         ]);
     }
-    if path.ends_with("/ready") || path == "/health" {
+    if path.ends_with("/load") || path.ends_with("/unload") {
+        errors.push(Error::ReadOnly);
+    }
+    if path.ends_with("/ready")
+        || path == "/health"
+        || operation
+            .operation_id
+            .as_deref()
+            .is_some_and(|id| id.starts_with("v1_status"))
+    {
         errors.push(Error::NotReady);
     }
     if path == "/metrics" {
@@ -172,7 +196,11 @@ fn errors(path: &str, operation: &Operation) -> Vec<Error> {
     }
     if operation.request_body.is_some() {
         errors.extend(of_bodies());
-        errors.extend(of_sandboxes());
+        if path.ends_with("/index") {
+            errors.push(Error::Busy);
+        } else {
+            errors.extend(of_sandboxes());
+        }
     }
     if path == "/predict" {
         errors.push(Error::UnsupportedBody(String::new()));
@@ -289,7 +317,12 @@ mod tests {
                     operation.summary.is_some() && operation.tags.is_some(),
                     "{path}"
                 );
-                assert!(operation.responses.responses.contains_key("200"), "{path}");
+                let refuses = path.starts_with("/v2/repository/models/");
+                let success = if refuses { "501" } else { "200" };
+                assert!(
+                    operation.responses.responses.contains_key(success),
+                    "{path}"
+                );
                 let unknown = operation.responses.responses.contains_key("404");
                 assert_eq!(unknown, path.contains("{model}"), "{path}");
             }

@@ -4,10 +4,10 @@ use super::super::access::Work;
 #[cfg(feature = "docs")]
 use super::super::docs::openapi::File;
 use super::super::status::Refused;
-use super::super::{App, batch, off_thread};
+use super::super::{App, off_thread, scores};
 use super::Known;
-use super::request::{self, Input, Wanted};
-use super::response::{self, Content, JSON_LENGTH};
+use super::request::{self, Wanted};
+use super::response::{self, JSON_LENGTH};
 use crate::error::Error;
 use axum::body::Body;
 use axum::extract::State;
@@ -41,56 +41,24 @@ pub async fn infer(
     let (shared, body) = (app.clone(), held.bytes.clone());
     let parse = move || request::parse(body, json, shared.workers().model(), shared.limits().batch);
     let request = off_thread(json.unwrap_or(bytes), parse).await?;
-    let model = app.workers().model();
-    let mut work = Work {
-        bytes,
-        ..Work::default()
+    let top_k = match request.wanted {
+        Wanted::Labels(k) => k,
+        Wanted::Scores => u32::MAX,
     };
-    let (content, rows) = match request.input {
-        Input::Images(images) => {
-            let top_k = match request.wanted {
-                Wanted::Labels(k) => k,
-                Wanted::Scores => u32::MAX,
-            };
-            let ask = |image| app.classify(image, top_k);
-            let served = batch::all(app.workers().admission().workers, images, ask).await?;
-            let mut rows = Vec::with_capacity(served.len());
-            for one in served {
-                work.add(
-                    &one.answered.output.timings,
-                    one.queue,
-                    one.answered.instantiate,
-                );
-                let mut row = vec![0.0; model.labels.len()];
-                for prediction in one.answered.output.predictions {
-                    if let Some(score) = row.get_mut(prediction.class_id as usize) {
-                        *score = prediction.probability;
-                    }
-                }
-                rows.push(row);
-            }
-            (Content::Probabilities, rows)
-        }
-        Input::Tensors(tensors) => {
-            let ask = |tensor| app.infer(tensor);
-            let served = batch::all(app.workers().admission().workers, tensors, ask).await?;
-            let mut rows = Vec::with_capacity(served.len());
-            for one in served {
-                work.add_tensor(one.queue, one.answered.instantiate);
-                rows.push(one.answered.output);
-            }
-            (Content::ModelOutput, rows)
-        }
-    };
+    let scores = scores::of(&app, request.input, top_k).await?;
     drop(held);
     let mut response = response::write(
-        model,
+        app.workers().model(),
         request.id.as_deref(),
-        content,
-        &rows,
+        scores.content,
+        &scores.rows,
         request.wanted,
         request.binary,
     );
+    let work = Work {
+        bytes,
+        ..scores.work
+    };
     response.extensions_mut().insert(work);
     Ok(response)
 }

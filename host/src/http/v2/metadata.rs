@@ -1,7 +1,7 @@
 //! What is here, and whether it is ready.
 
 use super::super::status::{self, Refused};
-use super::super::{App, health};
+use super::super::{App, health, v1};
 use super::{Known, OUTPUT, datatype};
 use axum::body::Body;
 use axum::extract::State;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Server {
     name: &'static str,
     version: &'static str,
-    extensions: [&'static str; 2],
+    extensions: [&'static str; 5],
 }
 
 /// What the model is.
@@ -73,29 +73,60 @@ pub async fn server() -> Response<Body> {
     status::ok(&Server {
         name: "pinhole",
         version: env!("CARGO_PKG_VERSION"),
-        extensions: ["binary_tensor_data", "classification"],
+        extensions: [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            // Of which only the index is taken.
+            "model_repository",
+            "statistics",
+        ],
     })
+}
+
+/// Alive: whoever reads this is.
+#[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = ServerLive))]
+pub struct Live {
+    live: bool,
 }
 
 /// Alive: whoever reads this is.
 #[cfg_attr(feature = "docs", utoipa::path(
     get, path = "/v2/health/live", tag = "v2", operation_id = "v2_live",
-    responses((status = 200, description = "The service lives", body = health::Health)),
+    responses((status = 200, description = "The service lives", body = Live)),
 ))]
 pub async fn live() -> Response<Body> {
-    health::live().await
+    status::ok(&Live { live: true })
+}
+
+/// Ready, which is never answered with a no: that is a refusal.
+#[derive(Serialize)]
+#[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = ServerReady))]
+pub struct AllReady {
+    ready: bool,
 }
 
 /// Ready: the self-test has passed, and the service is not draining.
 #[cfg_attr(feature = "docs", utoipa::path(
     get, path = "/v2/health/ready", tag = "v2", operation_id = "v2_ready",
-    responses((status = 200, description = "Send requests here", body = health::Health)),
+    responses((status = 200, description = "Send requests here", body = AllReady)),
 ))]
 pub async fn ready(app: State<Arc<App>>) -> Result<Response<Body>, Refused> {
-    Ok(health::ready(app).await?)
+    health::ready(app).await?;
+    Ok(status::ok(&AllReady { ready: true }))
 }
 
-/// The same as `Health`, of a model.
+/// Lists the models: there is one.
+#[cfg_attr(feature = "docs", utoipa::path(
+    get, path = "/v2/models", tag = "v2", operation_id = "v2_models",
+    responses((status = 200, description = "Names", body = v1::metadata::Models)),
+))]
+pub async fn models(app: State<Arc<App>>) -> Response<Body> {
+    v1::metadata::models(app).await
+}
+
+/// The same, of a model.
 #[derive(Serialize)]
 #[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = ModelReady))]
 pub struct Ready<'a> {

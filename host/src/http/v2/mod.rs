@@ -1,14 +1,14 @@
 //! The Open Inference Protocol, version 2, over REST: what the clients of Triton, KServe and OpenVINO's server speak.
 //!
-//! `metadata` says what is here, `infer` answers; `request` and `response` are its two sides, `binary` and `values` the two
-//! forms that tensors come in. Refusals have the protocol's own shape, which `status::Refused` is.
+//! `metadata` says what is here, `triton` what only Triton's tools ask, `infer` answers; `request` and `response` are its
+//! two sides, `binary` and JSON the two forms that tensors come in. Refusals have the protocol's own shape, which `status::Refused` is.
 
 mod binary;
 pub mod infer;
 pub mod metadata;
 mod request;
 mod response;
-mod values;
+pub mod triton;
 
 use super::status::Refused;
 use super::{App, Route};
@@ -22,12 +22,14 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// The one output. The contract with the guest has no name for it.
-const OUTPUT: &str = "scores";
+pub const OUTPUT: &str = "scores";
 
 /// A model's own path.
 pub const MODEL: &str = "/v2/models/{model}";
 /// The same, with the version that the client counts on.
 pub const VERSION: &str = "/v2/models/{model}/versions/{version}";
+/// A model in the repository, which cannot be changed.
+const REPOSITORY: &str = "/v2/repository/models/{model}";
 
 /// The protocol's routes. Each model route exists with and without a version.
 pub fn routes() -> Vec<Route> {
@@ -35,12 +37,19 @@ pub fn routes() -> Vec<Route> {
         ("/v2".into(), get(metadata::server)),
         ("/v2/health/live".into(), get(metadata::live)),
         ("/v2/health/ready".into(), get(metadata::ready)),
+        ("/v2/models".into(), get(metadata::models)),
+        ("/v2/models/stats".into(), get(triton::all_statistics)),
+        ("/v2/repository/index".into(), post(triton::index)),
+        (format!("{REPOSITORY}/load"), post(triton::load)),
+        (format!("{REPOSITORY}/unload"), post(triton::unload)),
     ];
     for model in [MODEL, VERSION] {
         routes.extend([
             (model.into(), get(metadata::model)),
             (format!("{model}/ready"), get(metadata::model_ready)),
             (format!("{model}/infer"), post(infer::infer)),
+            (format!("{model}/config"), get(triton::config)),
+            (format!("{model}/stats"), get(triton::statistics)),
         ]);
     }
     routes
@@ -54,10 +63,13 @@ pub fn owns(path: &str) -> bool {
 /// The path names the model and version that are here.
 pub struct Known;
 
+/// What a path says.
 #[derive(Deserialize)]
-struct Names {
-    model: String,
-    version: Option<String>,
+pub struct Names {
+    /// The model.
+    pub model: String,
+    /// The version, where the client counts on one.
+    pub version: Option<String>,
 }
 
 impl FromRequestParts<Arc<App>> for Known {
@@ -72,7 +84,8 @@ impl FromRequestParts<Arc<App>> for Known {
     }
 }
 
-fn check(names: &Names, here: &ModelInfo) -> Result<(), Error> {
+/// Refuses other models and versions than those that are here.
+pub fn check(names: &Names, here: &ModelInfo) -> Result<(), Error> {
     if names.model != here.name {
         return Err(Error::UnknownModel(format!(
             "There is no model `{}` here, only `{}`.",

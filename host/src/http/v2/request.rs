@@ -1,19 +1,24 @@
 //! What an inference request asks for: JSON, and perhaps binary tensors behind it.
 
-use super::{OUTPUT, binary, datatype, values};
+use super::super::scores::Input;
+use super::super::values;
+use super::{OUTPUT, binary, datatype};
 use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
 use crate::error::Error;
 use bytes::Bytes;
-use pinhole_report::{cut, echo};
+use pinhole_report::echo;
 use pinhole_request::json;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+/// What a client may call its request, in bytes: it is given back.
+const ID_BYTES: usize = 1024;
+
 /// A request that was understood.
 #[derive(Debug, PartialEq)]
 pub struct Request {
-    /// The client's own name for it, to be given back: at most `ECHO` characters of it.
+    /// The client's own name for it, to be given back as it is.
     pub id: Option<String>,
     /// What is to be classified.
     pub input: Input,
@@ -21,15 +26,6 @@ pub struct Request {
     pub wanted: Wanted,
     /// Whether the answer's tensor comes as bytes.
     pub binary: bool,
-}
-
-/// What is to be classified.
-#[derive(Debug, PartialEq)]
-pub enum Input {
-    /// Encoded images.
-    Images(Vec<Bytes>),
-    /// Tensors of the model's own shape.
-    Tensors(Vec<Vec<f32>>),
 }
 
 /// What is wanted of each image or tensor.
@@ -45,18 +41,17 @@ pub enum Wanted {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "docs", derive(utoipa::ToSchema), schema(as = InferenceRequest))]
 pub struct Body<'a> {
-    /// Given back in the answer.
+    /// Given back in the answer. At most 1024 bytes.
+    #[cfg_attr(feature = "docs", schema(max_length = 1024))]
     id: Option<String>,
-    #[serde(default)]
-    parameters: Parameters,
+    parameters: Option<Parameters>,
     /// The model's one input.
     #[serde(borrow)]
     #[cfg_attr(feature = "docs", schema(min_items = 1, max_items = 1))]
     inputs: Vec<Tensor<'a>>,
     /// The model's one output, to say how it is wanted.
-    #[serde(default)]
     #[cfg_attr(feature = "docs", schema(max_items = 1))]
-    outputs: Vec<Output>,
+    outputs: Option<Vec<Output>>,
 }
 
 /// A tensor, or encoded images.
@@ -69,11 +64,10 @@ struct Tensor<'a> {
     shape: Vec<u64>,
     /// The model's own, or `BYTES` for images.
     datatype: String,
-    #[serde(default)]
-    parameters: Parameters,
+    parameters: Option<Parameters>,
     /// Numbers, flat or nested; or images in base64, each alone or as `{"b64": "..."}`. Missing where they are binary.
     #[serde(borrow)]
-    #[cfg_attr(feature = "docs", schema(value_type = Option<Vec<serde_json::Value>>, nullable = false))]
+    #[cfg_attr(feature = "docs", schema(value_type = Option<Vec<serde_json::Value>>))]
     data: Option<&'a RawValue>,
 }
 
@@ -83,8 +77,7 @@ struct Tensor<'a> {
 struct Output {
     /// `scores`.
     name: String,
-    #[serde(default)]
-    parameters: Parameters,
+    parameters: Option<Parameters>,
 }
 
 /// Those parameters that mean something here. Others are for other servers.
@@ -130,8 +123,10 @@ pub fn parse(
         }
         rest = body.split_off(json);
     }
-    let request: Body<'_> = json::read(&body)
-        .or_else(|reason| bad(format!("The request is not understood: {reason}.")))?;
+    let request: Body<'_> = json::read(&body).map_err(|reason| values::refusal(&body, &reason))?;
+    if request.id.as_ref().is_some_and(|id| id.len() > ID_BYTES) {
+        return bad(format!("The id is longer than {ID_BYTES} bytes."));
+    }
     let inputs = request.inputs.len();
     let [tensor] = <[Tensor<'_>; 1]>::try_from(request.inputs).or_else(|_| {
         bad(format!(
@@ -139,9 +134,10 @@ pub fn parse(
         ))
     })?;
     let input = input(tensor, rest, model, batch)?;
-    let (wanted, binary) = output(&request.outputs, &request.parameters)?;
+    let outputs = request.outputs.unwrap_or_default();
+    let (wanted, binary) = output(&outputs, &request.parameters.unwrap_or_default())?;
     Ok(Request {
-        id: request.id.map(|id| cut(&id).into_owned()),
+        id: request.id,
         input,
         wanted,
         binary,
@@ -161,8 +157,9 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
             own.name
         ));
     }
-    no_shared_memory(&tensor.parameters)?;
-    let data = match (tensor.parameters.binary_data_size, tensor.data) {
+    let parameters = tensor.parameters.unwrap_or_default();
+    no_shared_memory(&parameters)?;
+    let data = match (parameters.binary_data_size, tensor.data) {
         (Some(size), None) if size == rest.len() as u64 => Data::Binary(rest),
         (Some(size), None) => {
             return bad(format!(
@@ -181,11 +178,6 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
             return bad("The input needs either `data` or the parameter binary_data_size.".into());
         }
     };
-    let malformed = |error: serde_json::Error| {
-        let reason = json::reason(&error);
-        Error::BadRequest(format!("The input's data is not understood: {reason}."))
-    };
-
     if tensor.datatype == "BYTES" {
         let count = match tensor.shape.as_slice() {
             [count] | [count, 1] => count_of(*count, batch)?,
@@ -197,7 +189,7 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
             }
         };
         let images = match data {
-            Data::Json(json) => values::pictures(json.get(), count).map_err(malformed)?,
+            Data::Json(json) => values::pictures(json.get(), count)?,
             Data::Binary(section) => binary::pictures(section, count).map_err(Error::BadRequest)?,
         };
         if images.len() != count {
@@ -236,27 +228,41 @@ fn input(tensor: Tensor<'_>, rest: Bytes, model: &ModelInfo, batch: usize) -> Re
         }
     };
     let elements = one.iter().map(|side| *side as usize).product::<usize>();
+    let needs = count * elements;
     let values = match data {
-        Data::Json(json) => values::numbers(json.get(), count * elements).map_err(malformed)?,
-        Data::Binary(section) => {
-            if section.len() != count * elements * binary::width(own.element_type) {
+        Data::Json(json) => {
+            let numbers = values::numbers(json.get(), needs, own.element_type)?;
+            if numbers.values.len() != needs {
                 return bad(format!(
-                    "The shape needs {} bytes of {}, and binary_data_size is {}.",
-                    count * elements * binary::width(own.element_type),
+                    "The shape needs {needs} elements, and the data has {}.",
+                    numbers.values.len()
+                ));
+            }
+            let shape: Vec<usize> = tensor.shape.iter().map(|side| *side as usize).collect();
+            if !numbers.fits(&shape) {
+                return bad(format!(
+                    "The data's lists are nested as {}, which is not the shape {shape:?}.",
+                    echo(&format!("{:?}", numbers.nesting))
+                ));
+            }
+            numbers.values
+        }
+        Data::Binary(section) => {
+            let bytes = needs * binary::width(own.element_type);
+            if section.len() != bytes {
+                return bad(format!(
+                    "The shape needs {bytes} bytes of {}, and binary_data_size is {}.",
                     tensor.datatype,
                     section.len()
                 ));
             }
-            binary::numbers(&section, own.element_type)
+            let values = binary::numbers(&section, own.element_type);
+            if !values.iter().all(|value| value.is_finite()) {
+                return bad(values::NOT_FINITE.into());
+            }
+            values
         }
     };
-    if values.len() != count * elements {
-        return bad(format!(
-            "The shape needs {} elements, and the data has {}.",
-            count * elements,
-            values.len()
-        ));
-    }
     Ok(Input::Tensors(
         values.chunks_exact(elements).map(<[f32]>::to_vec).collect(),
     ))
@@ -278,9 +284,9 @@ fn count_of(count: u64, batch: usize) -> Result<usize, Error> {
 
 fn output(outputs: &[Output], all: &Parameters) -> Result<(Wanted, bool), Error> {
     let binary = all.binary_data_output.unwrap_or(false);
-    let parameters = match outputs {
+    let asked = match outputs {
         [] => return Ok((Wanted::Scores, binary)),
-        [output] if output.name == OUTPUT => &output.parameters,
+        [output] if output.name == OUTPUT => output.parameters.as_ref(),
         [other] => {
             return bad(format!(
                 "The model has no output `{}`: it has `{OUTPUT}`.",
@@ -293,6 +299,9 @@ fn output(outputs: &[Output], all: &Parameters) -> Result<(Wanted, bool), Error>
                 outputs.len()
             ));
         }
+    };
+    let Some(parameters) = asked else {
+        return Ok((Wanted::Scores, binary));
     };
     no_shared_memory(parameters)?;
     let wanted = match parameters.classification {

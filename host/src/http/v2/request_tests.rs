@@ -1,34 +1,8 @@
 //! Requests as clients write them, good and bad.
 
 use super::*;
-use crate::bindings::exports::pinhole::vision::classify::{
-    Aspect, Colour, ElementType, Interpolation, Layout, Preprocessing, TensorInfo,
-};
-
-fn model() -> ModelInfo {
-    ModelInfo {
-        name: "m".into(),
-        version: "1".into(),
-        sha256: String::new(),
-        input: TensorInfo {
-            name: "image".into(),
-            shape: vec![1, 1, 2, 1],
-            element_type: ElementType::Float32,
-        },
-        labels: vec!["a".into(), "b".into()],
-        preprocessing: Preprocessing {
-            resize: 2,
-            aspect: Aspect::Keep,
-            crop: 2,
-            interpolation: Interpolation::Nearest,
-            mean: vec![0.0],
-            std: vec![1.0],
-            layout: Layout::Nchw,
-            colour: Colour::Grey,
-        },
-        engine: "none".into(),
-    }
-}
+use crate::bindings::exports::pinhole::vision::classify::ElementType;
+use crate::http::sample::model;
 
 fn read(json: &str) -> Result<Request, Error> {
     parse(Bytes::copy_from_slice(json.as_bytes()), None, &model(), 3)
@@ -73,6 +47,99 @@ fn a_tensor_in_binary() {
     assert!(request.binary);
     assert!(refused(with_binary(json, &tensor[..7])).contains("7 bytes"));
     assert!(refused(with_binary(json, b"")).contains("0 bytes"));
+}
+
+#[test]
+fn what_is_not_finite_is_refused_in_the_same_words_both_ways() {
+    let json = |data: &str| {
+        read(&format!(
+            r#"{{"inputs": [{{"name": "image", "shape": [1, 1, 2, 1], "datatype": "FP32", "data": {data}}}]}}"#
+        ))
+    };
+    assert!(json("[1e38, -1e38]").is_ok());
+    for wrong in ["[1, 1e39]", "[1e999, 1]", "[NaN, 1]", "[1, -Infinity]"] {
+        assert_eq!(refused(json(wrong)), values::NOT_FINITE, "{wrong}");
+    }
+    let binary = |datatype: &str, element_type, section: &[u8]| {
+        let json = format!(
+            r#"{{"inputs": [{{"name": "image", "shape": [1, 1, 2, 1], "datatype": "{datatype}",
+                "parameters": {{"binary_data_size": {}}}}}]}}"#,
+            section.len()
+        );
+        let mut model = model();
+        model.input.element_type = element_type;
+        let body = [json.as_bytes(), section].concat();
+        parse(body.into(), Some(json.len()), &model, 3)
+    };
+    for wrong in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let section = binary::from_numbers(&[0.0, wrong]);
+        let request = binary("FP32", ElementType::Float32, &section);
+        assert_eq!(refused(request), values::NOT_FINITE, "{wrong}");
+    }
+    for wrong in [0x7c00_u16, 0xfc00, 0x7e00, 0x7c01] {
+        let section = [0x3c00, wrong].map(u16::to_le_bytes).concat();
+        let request = binary("FP16", ElementType::Float16, &section);
+        assert_eq!(refused(request), values::NOT_FINITE, "{wrong:x}");
+    }
+    let largest = [0x7bff_u16, 0xfbff].map(u16::to_le_bytes).concat();
+    assert!(binary("FP16", ElementType::Float16, &largest).is_ok());
+    assert!(binary("UINT8", ElementType::Uint8, &[0, 255]).is_ok());
+}
+
+#[test]
+fn null_is_unset_everywhere() {
+    let request = read(
+        r#"{"id": null, "parameters": null, "outputs": null, "model_name": null,
+            "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "parameters": null, "data": ["YQ"]}]}"#,
+    );
+    let plain = read(
+        r#"{"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["YQ"]}]}"#,
+    );
+    assert_eq!(request.unwrap(), plain.unwrap());
+    let request = read(
+        r#"{"parameters": {"binary_data_output": null}, "outputs": [{"name": "scores", "parameters": null}],
+            "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["YQ"],
+                "parameters": {"binary_data_size": null, "shared_memory_region": null}}]}"#,
+    );
+    assert_eq!(request.unwrap().wanted, Wanted::Scores);
+    let request = with_binary(
+        r#"{"outputs": [{"name": "scores", "parameters": {"classification": null, "binary_data": null}}],
+            "inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": null,
+                "parameters": {"binary_data_size": 5}}]}"#,
+        b"\x01\0\0\0a",
+    );
+    assert_eq!(request.unwrap().input, Input::Images(vec!["a".into()]));
+}
+
+#[test]
+fn ids_are_given_back_whole_or_refused() {
+    let ask = |id: &str| {
+        read(&format!(
+            r#"{{"id": "{id}", "inputs": [{{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["YQ"]}}]}}"#
+        ))
+    };
+    for id in ["", "7", &"ö".repeat(512)] {
+        assert_eq!(ask(id).unwrap().id.as_deref(), Some(id));
+    }
+    assert!(refused(ask(&"x".repeat(1025))).contains("1024"));
+}
+
+#[test]
+fn lists_nested_for_another_tensor_are_refused() {
+    let ask = |data: &str| {
+        read(&format!(
+            r#"{{"inputs": [{{"name": "image", "shape": [3, 1, 2, 1], "datatype": "FP32", "data": {data}}}]}}"#
+        ))
+    };
+    for right in [
+        "[1, 2, 3, 4, 5, 6]",
+        "[[1, 2], [3, 4], [5, 6]]",
+        "[[[[1], [2]]], [[[3], [4]]], [[[5], [6]]]]",
+    ] {
+        assert!(ask(right).is_ok(), "{right}");
+    }
+    let wrong = "[[1, 2, 3], [4, 5, 6]]";
+    assert!(refused(ask(wrong)).contains("[2, 3]"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! An inference request's answer: JSON, and perhaps one binary tensor behind it.
 
+use super::super::scores::{Content, ranked};
 use super::super::status;
 use super::request::Wanted;
 use super::{OUTPUT, binary};
@@ -11,15 +12,6 @@ use serde::Serialize;
 
 /// The length of the JSON, where something is behind it.
 pub const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-
-/// What the scores of one image or tensor are.
-#[derive(Clone, Copy, Debug)]
-pub enum Content {
-    /// Of images: they add up to 1.
-    Probabilities,
-    /// Of tensors: whatever the model gives.
-    ModelOutput,
-}
 
 /// What is answered.
 #[derive(Serialize)]
@@ -122,13 +114,11 @@ pub fn write(
 
 /// The best `k` classes as the protocol's extension words them: `score:class:label`. Best first, ties in order of class.
 fn best(scores: &[f32], k: usize, labels: &[String]) -> Vec<String> {
-    let mut classes: Vec<usize> = (0..scores.len()).collect();
-    classes.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
     let word = |&class: &usize| {
         let label = labels.get(class).map_or("", String::as_str);
         format!("{:.6}:{class}:{label}", scores[class])
     };
-    classes.iter().take(k).map(word).collect()
+    ranked(scores).iter().take(k).map(word).collect()
 }
 
 #[cfg(test)]
