@@ -10,6 +10,7 @@ mod classify;
 mod cli;
 mod engine;
 mod error;
+mod files;
 mod healthcheck;
 mod http;
 mod log;

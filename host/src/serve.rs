@@ -2,7 +2,7 @@
 
 use crate::bmp::bmp;
 use crate::cli::ServeArgs;
-use crate::engine::artifact::beside_the_program;
+use crate::engine::artifact::Source;
 use crate::engine::sandbox::{Limits, Sandbox};
 use crate::http::{self, App, connection};
 use crate::log;
@@ -140,7 +140,7 @@ impl Signals {
 /// What the flags come to, checked before anything is begun.
 struct Settings {
     listen: SocketAddr,
-    component: std::path::PathBuf,
+    component: Source,
     sandbox: Limits,
     models: Choice,
     admission: Admission,
@@ -152,15 +152,7 @@ struct Settings {
 
 impl Settings {
     fn check(args: &ServeArgs) -> Result<Self> {
-        let component = match args
-            .sandbox
-            .component
-            .clone()
-            .or_else(|| args.model_path.clone())
-        {
-            Some(path) => path,
-            None => beside_the_program()?,
-        };
+        let component = Source::new(&args.sandbox, args.model_path.as_deref())?;
         let workers = args.workers.unwrap_or_else(cores);
         let milliseconds = Duration::from_millis;
         Ok(Self {

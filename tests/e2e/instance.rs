@@ -44,7 +44,7 @@ fn memory_is_mapped_copy_on_write() {
     server.client.predict(&image).answer();
     let is_image = |mapping: &&Mapping| {
         let backed = mapping.path.contains("memfd:wasm-memory-image")
-            || mapping.path.ends_with("guest.cwasm");
+            || mapping.path.contains("memfd:pinhole-component");
         mapping.writable && mapping.private && backed && mapping.bytes > MODEL
     };
     let before = mappings(server.pid());

@@ -4,6 +4,7 @@ use crate::bindings::exports::pinhole::vision::classify::Prediction;
 use crate::bindings::{Classifier, ClassifierPre};
 use crate::bmp::bmp;
 use crate::engine::state::{State, linker};
+use crate::files;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -134,8 +135,10 @@ fn pictures(folder: Option<&Path>) -> Result<Vec<Vec<u8>>> {
         }
     }
     paths.sort();
-    let pictures = paths.iter().map(std::fs::read);
-    pictures.collect::<Result<_, _>>().map_err(unreadable)
+    let pictures = paths.iter();
+    pictures
+        .map(|path| files::read(path, "picture", MEMORY_BYTES as u64))
+        .collect()
 }
 
 /// All classes of a picture, best first; none when it is no picture.

@@ -17,7 +17,8 @@ mod stages;
 use crate::bindings::exports::pinhole::vision::setup;
 use crate::cli::{BakeArgs, BakedEngine, Precision};
 use crate::engine::config::{baking, precompiling};
-use crate::engine::seal::seal;
+use crate::engine::seal::{Kind, seal};
+use crate::files::{self, MODEL_BYTES};
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,16 +34,14 @@ const NN_GUEST: &str = "guest-nn.wasm";
 
 /// Bakes and, where asked, precompiles. Nothing is written before everything has been made.
 pub fn run(args: &BakeArgs) -> Result<()> {
-    output::check(&args.output)?;
     #[cfg(feature = "nn-tract")]
-    if let Some(network) = &args.network {
-        if args.engine != BakedEngine::Nn {
-            return Err(anyhow!(
-                "--network writes a model for the host to run: it goes with --engine nn."
-            ));
-        }
-        output::check(network)?;
+    if args.network.is_some() && args.engine != BakedEngine::Nn {
+        return Err(anyhow!(
+            "--network writes a model for the host to run: it goes with --engine nn."
+        ));
     }
+    output::check(&outputs(args), &inputs(args))?;
+    output::clear_up_when_interrupted()?;
     let model = read(&args.model, "model")?;
     let config = model_config::read(args)?;
     let served = match args.engine {
@@ -80,7 +79,7 @@ pub fn run(args: &BakeArgs) -> Result<()> {
         let code = native
             .precompile_component(&baked)
             .map_err(|error| anyhow!("The component cannot be precompiled: {error:#}."))?;
-        let code = seal(code);
+        let code = seal(&code, Kind::Code);
         progress.done("precompile", Some(code.len()));
         files.push(output::prepare(
             &args.output.with_extension("cwasm"),
@@ -108,10 +107,25 @@ pub fn run(args: &BakeArgs) -> Result<()> {
             );
         }
     }
-    for file in files {
-        file.commit()?;
+    output::commit(files)
+}
+
+/// What is to be written.
+fn outputs(args: &BakeArgs) -> Vec<PathBuf> {
+    let mut outputs = vec![args.output.clone()];
+    if args.precompile {
+        outputs.push(args.output.with_extension("cwasm"));
     }
-    Ok(())
+    #[cfg(feature = "nn-tract")]
+    outputs.extend(args.network.clone());
+    outputs
+}
+
+/// What is read, and must stay.
+fn inputs(args: &BakeArgs) -> Vec<&Path> {
+    let mut inputs = vec![args.model.as_path(), &args.labels];
+    inputs.extend(args.config.as_deref());
+    inputs
 }
 
 /// The same component without rounding, to compare with.
@@ -135,8 +149,7 @@ fn engine(config: &Config) -> Result<Engine> {
 }
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|error| anyhow!("The {what} {} cannot be read: {error}.", path.display()))
+    files::read(path, what, MODEL_BYTES)
 }
 
 /// The folder of the bare guests: the one that was named, or this program's own.

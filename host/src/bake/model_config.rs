@@ -4,7 +4,8 @@ use crate::bindings::exports::pinhole::vision::setup::{
     Aspect, Colour, Config, Engine, Interpolation, Layout, Precision, Scores,
 };
 use crate::cli::{BakeArgs, BakedEngine};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::files;
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -142,20 +143,14 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
 }
 
 fn parse(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        anyhow!(
-            "The configuration {} cannot be read: {error}.",
-            path.display()
-        )
-    })?;
+    let text = files::read_text(path, "configuration")?;
     toml::from_str(&text).with_context(|| format!("The configuration {} is wrong", path.display()))
 }
 
 /// One label a line: line i, from 0, names class i. The file may end in a newline; a line between others must not be
 /// empty, because it would shift every class after it.
 fn labels(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| anyhow!("The labels {} cannot be read: {error}.", path.display()))?;
+    let text = files::read_text(path, "labels file")?;
     let labels: Vec<String> = text
         .trim_end()
         .lines()

@@ -2,6 +2,7 @@
 
 use pinhole_report::Refusal;
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -25,20 +26,37 @@ impl Input {
         }
     }
 
-    /// The file's bytes, or why there are none.
-    pub fn read(&self) -> Result<Vec<u8>, Refusal> {
+    /// The file's bytes, or why there are none: it has more than `limit`, for one. It may be a pipe, as shells make them of
+    /// `<(...)`, and is then waited for.
+    pub fn read(&self, limit: usize) -> Result<Vec<u8>, Refusal> {
         let path = match self {
             Self::File(path) => path,
             Self::Refused(_, refusal) => return Err(refusal.clone()),
         };
         let bytes = if path.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+            bounded(std::io::stdin().lock(), limit)
         } else {
-            std::fs::read(path)
+            File::open(path).and_then(|file| bounded(file, limit))
         };
-        bytes.map_err(|error| unreadable("file", &error))
+        match bytes {
+            Ok(bytes) if bytes.len() > limit => Err(Refusal {
+                error: format!(
+                    "The file is larger than the {} MiB that a sandbox may use: --memory-mib allows more.",
+                    limit >> 20
+                ),
+                code: "image-too-large".into(),
+            }),
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(unreadable("file", &error)),
+        }
     }
+}
+
+/// Up to one byte more than the limit, by which it is known to be passed.
+fn bounded(from: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The inputs that these paths stand for, in their order; those of a folder by name. What is in a folder's folders is not
@@ -107,6 +125,14 @@ mod tests {
         for no in ["jpg", "a.jpg.txt", "a.", ".jpg", "._a.jpg", "a.tiff"] {
             assert!(!is_image(Path::new(no)), "{no}");
         }
+    }
+
+    #[test]
+    fn what_never_ends_is_refused() {
+        let input = Input::File("/dev/zero".into());
+        let refusal = input.read(1 << 20).unwrap_err();
+        assert!(refusal.error.contains("1 MiB"), "{refusal:?}");
+        assert_eq!(refusal.code, "image-too-large");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod print;
 mod progress;
 
 use crate::cli::ClassifyArgs;
-use crate::engine::artifact::beside_the_program;
+use crate::engine::artifact::Source;
 use crate::engine::sandbox::{Limits, Sandbox};
 use crate::error::Error;
 use crate::nn::Choice;
@@ -32,16 +32,15 @@ const INTERRUPTED: u8 = 130;
 
 /// Classifies each file; 0 when all of them could be.
 pub fn run(args: &ClassifyArgs) -> Result<ExitCode> {
-    let component = match &args.sandbox.component {
-        Some(path) => path.clone(),
-        None => beside_the_program()?,
-    };
+    let component = Source::new(&args.sandbox, None)?;
     let inputs = inputs::expand(&args.images);
     let most = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
     let workers = args.workers.unwrap_or_else(cores).min(most);
     let choice = Choice::new(&args.sandbox)?;
+    let limits = Limits::new(&args.sandbox);
     let work = Arc::new(Work {
-        sandbox: Sandbox::load(&component, workers, Limits::new(&args.sandbox), &choice)?,
+        sandbox: Sandbox::load(&component, workers, limits, &choice)?,
+        most_bytes: limits.memory_bytes,
         inputs,
         top_k: args.top_k,
         next: AtomicUsize::new(0),
@@ -110,6 +109,8 @@ struct Work {
     sandbox: Sandbox,
     inputs: Vec<Input>,
     top_k: u32,
+    /// The largest file that a sandbox could hold.
+    most_bytes: usize,
     /// The file that nobody has taken yet.
     next: AtomicUsize,
     stop: Arc<AtomicBool>,
@@ -137,7 +138,7 @@ impl Work {
 
     fn classify(&self, input: &Input) -> Outcome {
         let start = Instant::now();
-        let bytes = input.read()?;
+        let bytes = input.read(self.most_bytes)?;
         let answered = self
             .sandbox
             .classify(&mut None, &bytes, self.top_k, self.stop.clone())

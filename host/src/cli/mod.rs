@@ -57,6 +57,11 @@ pub struct SandboxArgs {
     )]
     pub component: Option<PathBuf>,
 
+    /// Run precompiled code, and models in the form of Pinhole's own kernels, that have no checksum, such as what `wasmtime
+    /// compile` makes: nothing then tells damaged ones. Wrong checksums are refused all the same
+    #[arg(long, env = "PINHOLE_TRUST_UNSEALED", help_heading = "Sandbox")]
+    pub trust_unsealed: bool,
+
     /// Who runs the model; all but `guest` are for components that were baked with `--engine nn`
     #[cfg(feature = "nn")]
     #[arg(

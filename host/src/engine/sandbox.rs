@@ -1,7 +1,7 @@
 //! One call, one instance: made for the call, and gone after it. Only where the operator asks for it does an instance
 //! answer more than once.
 
-use super::artifact;
+use super::artifact::{self, Source};
 use super::config::{Pool, pooling};
 use super::state::{State, linker};
 use super::ticker::Ticker;
@@ -13,7 +13,6 @@ use crate::cli::SandboxArgs;
 use crate::error::Error;
 use crate::nn::{self, Choice, Models};
 use anyhow::{Context, Result, anyhow};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -85,7 +84,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// Loads a component for up to `instances` calls at the same time, and its model where the host runs that. Fails when the
     /// component is not a classifier, or has no model.
-    pub fn load(path: &Path, instances: u32, limits: Limits, choice: &Choice) -> Result<Self> {
+    pub fn load(source: &Source, instances: u32, limits: Limits, choice: &Choice) -> Result<Self> {
+        let path = source.path();
         let config = pooling(Pool {
             instances,
             memory_bytes: limits.memory_bytes,
@@ -93,7 +93,7 @@ impl Sandbox {
         let engine = Engine::new(&config)
             .map_err(anyhow::Error::from)
             .context("The WebAssembly engine cannot be made")?;
-        let component = artifact::load(&engine, path)?;
+        let component = artifact::load(&engine, source)?;
         let asks = asks_for_models(&engine, &component);
         choice.check(path, asks)?;
         let component = linker(&engine)
@@ -120,7 +120,7 @@ impl Sandbox {
                     path.display()
                 )
             })?;
-        let models = choice.load(path, &mut model)?;
+        let models = choice.load(source, &mut model)?;
         Ok(Self {
             engine,
             component,

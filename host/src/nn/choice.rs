@@ -4,6 +4,8 @@ use super::Models;
 use super::model::Model;
 use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
 use crate::cli::{Engine, NamedModel, SandboxArgs};
+use crate::engine::artifact::Source;
+use crate::files::{self, MODEL_BYTES};
 use anyhow::{Result, anyhow, bail};
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -68,13 +70,13 @@ impl Choice {
     }
 
     /// Loads the models for a component that says this of its own. Adds to that which engine it is that runs it.
-    pub fn load(&self, component: &Path, model: &mut ModelInfo) -> Result<Models> {
+    pub fn load(&self, component: &Source, model: &mut ModelInfo) -> Result<Models> {
         let Self::Host(kind, files) = self else {
             return Ok(Models::default());
         };
         let models = files
             .iter()
-            .map(|named| load(*kind, named, model))
+            .map(|named| load(*kind, named, model, component))
             .collect::<Result<Vec<_>>>()?;
         let models = Models { models };
         if let Some(twice) = models.name_given_twice() {
@@ -83,7 +85,7 @@ impl Choice {
         let Some((_, own)) = models.iter().find(|(name, _)| *name == model.name) else {
             bail!(
                 "{} asks for a model named `{}`, and none of those given has that name.",
-                component.display(),
+                component.path().display(),
                 model.name
             );
         };
@@ -93,10 +95,14 @@ impl Choice {
 }
 
 /// Loads a model. Without a name it is the component's own, and must be the very file that it was baked for.
-fn load(kind: Kind, named: &NamedModel, own: &ModelInfo) -> Result<(String, Arc<Model>)> {
+fn load(
+    kind: Kind,
+    named: &NamedModel,
+    own: &ModelInfo,
+    component: &Source,
+) -> Result<(String, Arc<Model>)> {
     let path = named.file.display();
-    let file = std::fs::read(&named.file)
-        .map_err(|error| anyhow!("The model {path} cannot be read: {error}."))?;
+    let file = files::read(&named.file, "model", MODEL_BYTES)?;
     let unusable = |why: String| anyhow!("The model {path} cannot be made ready: {why}.");
     let expected = |sha256: &str| {
         if named.name.is_none() && sha256 != own.sha256 {
@@ -117,7 +123,9 @@ fn load(kind: Kind, named: &NamedModel, own: &ModelInfo) -> Result<(String, Arc<
         }
         #[cfg(feature = "nn-kernels")]
         Kind::Kernels => {
-            let (made_from, model) = super::network::load(&file).map_err(unusable)?;
+            let (made_from, model) =
+                super::network::load(&file, named.file.as_path(), component.trust())
+                    .map_err(unusable)?;
             expected(&made_from)?;
             Ok(model)
         }

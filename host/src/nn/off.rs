@@ -2,6 +2,7 @@
 
 use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
 use crate::cli::SandboxArgs;
+use crate::engine::artifact::Source;
 use crate::engine::state::State;
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -29,7 +30,7 @@ impl Choice {
     }
 
     /// None.
-    pub fn load(&self, _component: &Path, _model: &mut ModelInfo) -> Result<Models> {
+    pub fn load(&self, _component: &Source, _model: &mut ModelInfo) -> Result<Models> {
         Ok(Models::default())
     }
 }

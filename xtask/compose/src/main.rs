@@ -34,8 +34,28 @@ fn run(arguments: &[OsString]) -> Result<()> {
     let bytes = graph
         .encode(EncodeOptions::default())
         .context("The two components cannot be put together")?;
-    std::fs::write(output, bytes)
-        .with_context(|| format!("{} cannot be written", Path::new(output).display()))
+    write(Path::new(output), &bytes)
+}
+
+/// Whole or not at all, and over nothing but a file.
+fn write(output: &Path, bytes: &[u8]) -> Result<()> {
+    if output
+        .symlink_metadata()
+        .is_ok_and(|there| !there.is_file())
+    {
+        bail!(
+            "{} is no regular file, and is not replaced",
+            output.display()
+        );
+    }
+    let partial = output.with_extension("partial");
+    std::fs::write(&partial, bytes)
+        .and_then(|()| std::fs::rename(&partial, output))
+        .inspect_err(|_| {
+            // What cannot be removed, or was never made, is no further trouble.
+            let _ = std::fs::remove_file(&partial);
+        })
+        .with_context(|| format!("{} cannot be written", output.display()))
 }
 
 fn register(graph: &mut CompositionGraph, name: &str, file: &Path) -> Result<PackageId> {
