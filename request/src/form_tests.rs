@@ -232,3 +232,49 @@ fn a_form_of_nothing_but_names_is_bounded() {
     let sentence = refused(&(part(&format!("name={}", "k".repeat(20_000)), "x") + "--b--"));
     assert!(sentence.contains("longer than 16384 bytes"), "{sentence}");
 }
+
+/// Forms of scattered pieces: whatever comes of them, every picture is a part of the body.
+#[test]
+fn no_form_is_too_broken_to_be_refused() {
+    const PIECES: [&str; 14] = [
+        "--b",
+        "\r\n",
+        "\r\n--b\r\n",
+        "--",
+        "b",
+        " ",
+        "\t",
+        "\n",
+        "\"",
+        "\r\n\r\n",
+        ";",
+        "Content-Disposition: form-data; name=image",
+        "name=\"file\"; filename*=UTF-8''%",
+        "--b--",
+    ];
+    let mut state: u64 = 7;
+    let mut answered = 0;
+    for _ in 0..50_000 {
+        let mut body = String::new();
+        for _ in 0..state % 12 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            body += PIECES[(state >> 33) as usize % PIECES.len()];
+        }
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1)
+            >> 1;
+        if let Ok(contents) = read_text(&body) {
+            answered += 1;
+            for upload in contents.uploads {
+                assert!(
+                    body.contains(str::from_utf8(&upload.image).unwrap()),
+                    "{body:?}"
+                );
+            }
+        }
+    }
+    assert!(answered > 0);
+}
