@@ -266,10 +266,23 @@ fn named(head: &[u8]) -> Result<Field, Refused> {
         );
     };
     Ok(Field {
-        name: value.text("name").unwrap_or_default(),
-        file: value.text("filename"),
+        name: named_by(&value, "name").unwrap_or_default(),
+        file: named_by(&value, "filename"),
         value: Bytes::new(),
     })
+}
+
+/// A name in which browsers, and curl, have escaped what would end it, and nothing else (HTML's `multipart/form-data`).
+fn named_by(value: &Value, parameter: &str) -> Option<String> {
+    let name = value.text(parameter)?;
+    if value.bytes(&format!("{parameter}*")).is_some() || !name.contains('%') {
+        return Some(name);
+    }
+    Some(
+        name.replace("%22", "\"")
+            .replace("%0D", "\r")
+            .replace("%0A", "\n"),
+    )
 }
 
 /// The first value of a header in a field's head. What goes on in the next line, behind white space, belongs to it.

@@ -82,6 +82,16 @@ fn the_picture_is_where_the_form_says() {
         assert_eq!(pictures(fields), slice::from_ref(&cat), "{fields:?}");
     }
     assert_eq!(pictures(&[("name=file", "cat")]), [(None, "cat".into())]);
+    // What browsers and curl make of `a "%41".jpg`, and what others may.
+    for (name, told) in [
+        (r#"filename="a %22%41%22.jpg""#, "a \"%41\".jpg"),
+        ("filename*=utf-8''a%2522", "a%22"),
+    ] {
+        assert_eq!(
+            pictures(&[(&format!("name=image; {name}"), "cat")]),
+            [file(told, "cat")]
+        );
+    }
     let three = [
         ("name=image; filename=1", "a"),
         ("name=images; filename=2", ""),
