@@ -149,7 +149,8 @@ impl Network {
         }
     }
 
-    /// Runs the model on a tensor in the model's own layout, and returns one score a class.
+    /// Runs the model on a tensor in the model's own layout, and returns one score a class. Every element must be finite,
+    /// whoever runs the model: engines make something else of the others each.
     pub fn run(&self, tensor: &[f32]) -> Result<Vec<f32>, ClassifyError> {
         let elements = self.input.elements();
         if tensor.len() != elements {
@@ -157,6 +158,12 @@ impl Network {
                 "The model takes {elements} values, not {}.",
                 tensor.len()
             )));
+        }
+        if !tensor.iter().all(|value| value.is_finite()) {
+            return Err(ClassifyError::InvalidArgument(
+                "A tensor's elements must be finite numbers: NaN and infinities are not taken."
+                    .into(),
+            ));
         }
         if self.input.layout == self.prepared_layout() {
             return self.run_prepared(tensor);
@@ -187,6 +194,38 @@ impl Network {
                     scores
                 })
             }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "nn"))]
+mod tests {
+    use super::*;
+    use crate::on_host::Answer;
+
+    #[test]
+    fn what_is_not_finite_reaches_no_engine() {
+        let input = Input {
+            name: "image".into(),
+            shape: [1, 1, 1, 2],
+            layout: Layout::Nchw,
+            element_type: ElementType::Float32,
+        };
+        let host = OnHost {
+            name: "model".into(),
+            output: "scores".into(),
+            ask: |question| {
+                Ok(Answer {
+                    element_type: ElementType::Float32,
+                    elements: question.elements.to_vec(),
+                })
+            },
+        };
+        let network = Network::on_host(input, 2, host);
+        assert_eq!(network.run(&[1.0, f32::MAX]).unwrap(), [1.0, f32::MAX]);
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = network.run(&[1.0, wrong]).unwrap_err();
+            assert_eq!(error.code(), "invalid-argument");
         }
     }
 }

@@ -78,23 +78,24 @@ pub fn fits(slot: &Slot, tensor: &Tensor) -> Result<(), String> {
             slot.bytes()
         ));
     }
-    if has_nan(tensor) {
+    if !is_finite(tensor) {
         return Err(format!(
-            "values that are not numbers for the input `{name}`"
+            "values that are not numbers, or infinite, for the input `{name}`"
         ));
     }
     Ok(())
 }
 
-/// Whether a tensor has a NaN in it: no picture becomes one, and operators that sort or compare may not expect it.
-fn has_nan(tensor: &Tensor) -> bool {
+/// Whether a tensor has neither NaN nor infinities in it: no picture becomes one, and operators that sort, compare or
+/// exponentiate may not expect them.
+fn is_finite(tensor: &Tensor) -> bool {
     match tensor.ty {
         TensorType::Fp32 => {
             let (values, _) = tensor.data.as_chunks();
             // Part by part, and to the end of each: such loops become vectors.
-            values.chunks(4096).any(|part| {
-                part.iter().fold(false, |found, value| {
-                    found | f32::from_le_bytes(*value).is_nan()
+            values.chunks(4096).all(|part| {
+                part.iter().fold(true, |finite, value| {
+                    finite & f32::from_le_bytes(*value).is_finite()
                 })
             })
         }
@@ -102,20 +103,20 @@ fn has_nan(tensor: &Tensor) -> bool {
             let (values, _) = tensor.data.as_chunks();
             values
                 .iter()
-                .any(|value| f64::from_le_bytes(*value).is_nan())
+                .all(|value| f64::from_le_bytes(*value).is_finite())
         }
-        TensorType::Fp16 => is_nan_by_bits(&tensor.data, 0x7c00),
-        TensorType::Bf16 => is_nan_by_bits(&tensor.data, 0x7f80),
-        TensorType::U8 | TensorType::I32 | TensorType::I64 => false,
+        TensorType::Fp16 => is_finite_by_bits(&tensor.data, 0x7c00),
+        TensorType::Bf16 => is_finite_by_bits(&tensor.data, 0x7f80),
+        TensorType::U8 | TensorType::I32 | TensorType::I64 => true,
     }
 }
 
-/// Of 16-bit floats with this exponent's bits: all of them set, and more.
-fn is_nan_by_bits(data: &[u8], infinity: u16) -> bool {
+/// Of 16-bit floats with this exponent's bits: never all of them set.
+fn is_finite_by_bits(data: &[u8], exponent: u16) -> bool {
     let (values, _) = data.as_chunks();
     values
         .iter()
-        .any(|value| u16::from_le_bytes(*value) & 0x7fff > infinity)
+        .all(|value| u16::from_le_bytes(*value) & exponent != exponent)
 }
 
 #[cfg(test)]
@@ -127,13 +128,24 @@ mod tests {
     }
 
     #[test]
-    fn not_a_number_is_known_in_each_type() {
-        let one = |ty, data: &[u8]| has_nan(&tensor(&[1], ty, data));
-        assert!(one(TensorType::Fp16, &0x7e00_u16.to_le_bytes()));
-        assert!(!one(TensorType::Fp16, &0xfc00_u16.to_le_bytes()));
-        assert!(one(TensorType::Bf16, &0xffc0_u16.to_le_bytes()));
-        assert!(!one(TensorType::Bf16, &0x7f80_u16.to_le_bytes()));
-        assert!(one(TensorType::Fp64, &f64::NAN.to_le_bytes()));
-        assert!(!one(TensorType::I32, &u32::MAX.to_le_bytes()));
+    fn what_is_not_finite_is_known_in_each_type() {
+        let one = |ty, data: &[u8]| is_finite(&tensor(&[1], ty, data));
+        for (ty, wrong) in [
+            (TensorType::Fp16, [0x7e00_u16, 0xfc00]),
+            (TensorType::Bf16, [0xffc0, 0x7f80]),
+        ] {
+            for bits in wrong {
+                assert!(!one(ty, &bits.to_le_bytes()), "{bits:x}");
+            }
+        }
+        assert!(one(TensorType::Fp16, &0xfbff_u16.to_le_bytes()));
+        assert!(one(TensorType::Bf16, &0x7f7f_u16.to_le_bytes()));
+        for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(!one(TensorType::Fp64, &wrong.to_le_bytes()));
+            assert!(!one(TensorType::Fp32, &(wrong as f32).to_le_bytes()));
+        }
+        assert!(one(TensorType::Fp64, &f64::MAX.to_le_bytes()));
+        assert!(one(TensorType::Fp32, &f32::MAX.to_le_bytes()));
+        assert!(one(TensorType::I32, &u32::MAX.to_le_bytes()));
     }
 }
