@@ -2,7 +2,7 @@
 
 use crate::bindings::pinhole::vision::classify::{self, ClassifyError};
 use crate::error::{Error, Kind};
-use crate::routes::{Classifier, Request, Response, answer};
+use crate::routes::{Classified, Classifier, Request, Response, answer};
 use pinhole_report::{ECHO, Model, Prediction};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
@@ -100,7 +100,7 @@ impl Classifier for Imported {
         Some(Model { name, version })
     }
 
-    fn classify(&self, image: &[u8], top_k: u32) -> Result<(Vec<Prediction>, [u64; 3]), Error> {
+    fn classify(&self, image: &[u8], top_k: u32) -> Result<Classified, Error> {
         let answer = classify::classify(image, top_k)?;
         let predictions = answer
             .predictions
@@ -112,8 +112,11 @@ impl Classifier for Imported {
             })
             .collect();
         let timings = answer.timings;
-        let timings = [timings.decode, timings.preprocess, timings.inference];
-        Ok((predictions, timings))
+        Ok(Classified {
+            predictions,
+            complete: answer.complete,
+            nanoseconds: [timings.decode, timings.preprocess, timings.inference],
+        })
     }
 }
 

@@ -19,12 +19,22 @@ pub trait Request {
     fn body(&mut self, limit: usize) -> Result<Vec<u8>, Error>;
 }
 
+/// What a classifier says of one image.
+pub struct Classified {
+    /// Best first.
+    pub predictions: Vec<Prediction>,
+    /// Whether the file was whole.
+    pub complete: bool,
+    /// What decoding, preprocessing and inference took.
+    pub nanoseconds: [u64; 3],
+}
+
 /// What classifies: the guest, or a test's own.
 pub trait Classifier {
     /// The model, if there is one.
     fn model(&self) -> Option<Model>;
-    /// The best classes of an image, and the nanoseconds that decoding, preprocessing and inference took.
-    fn classify(&self, image: &[u8], top_k: u32) -> Result<(Vec<Prediction>, [u64; 3]), Error>;
+    /// The best classes of an image.
+    fn classify(&self, image: &[u8], top_k: u32) -> Result<Classified, Error>;
 }
 
 /// A response, without what every one of them has.
@@ -103,13 +113,17 @@ fn classify(
             "The image is empty: there are no bytes in it.".into(),
         ));
     }
-    let (mut predictions, [decode, preprocess, inference]) =
-        classifier.classify(image, wanted.top_k)?;
+    let Classified {
+        mut predictions,
+        complete,
+        nanoseconds: [decode, preprocess, inference],
+    } = classifier.classify(image, wanted.top_k)?;
     predictions.retain(|prediction| prediction.probability >= wanted.min_probability);
     let total = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(Answer {
         model: model.clone(),
         predictions,
+        complete,
         timings_ms: TimingsMs {
             decode: milliseconds(decode),
             preprocess: milliseconds(preprocess),
@@ -198,8 +212,8 @@ mod tests {
             })
         }
 
-        fn classify(&self, image: &[u8], top_k: u32) -> Result<(Vec<Prediction>, [u64; 3]), Error> {
-            if image != b"cat" {
+        fn classify(&self, image: &[u8], top_k: u32) -> Result<Classified, Error> {
+            if image != b"cat" && image != b"cut" {
                 return Err(Error::Guest(Kind::InvalidImage, "No cat.".into()));
             }
             let prediction = |class_id, probability| Prediction {
@@ -209,7 +223,11 @@ mod tests {
             };
             let mut all = vec![prediction(1, 0.75), prediction(0, 0.25)];
             all.truncate(top_k as usize);
-            Ok((all, [1_000_000, 2_000_000, 3_000_000]))
+            Ok(Classified {
+                predictions: all,
+                complete: image != b"cut",
+                nanoseconds: [1_000_000, 2_000_000, 3_000_000],
+            })
         }
     }
 
@@ -232,6 +250,8 @@ mod tests {
         assert_eq!(answer["model"]["name"], "words");
         assert_eq!(answer["predictions"][0]["label"], "class 1");
         assert_eq!(answer["timings_ms"]["preprocess"], 2.0);
+        assert_eq!(answer["complete"], true);
+        assert_eq!(post("/predict", &[], b"cut").1["complete"], false);
         let (_, answer) = post("/predict?top_k=1", &[("content-type", "image/png")], b"cat");
         assert_eq!(answer["predictions"].as_array().unwrap().len(), 1);
         let (_, answer) = post("/predict?min_probability=0.5", &[], b"cat");

@@ -127,6 +127,7 @@ fn classify(path: &std::path::Path, top_k: u32) -> Outcome {
                 probability: prediction.probability,
             })
             .collect(),
+        complete: answer.complete,
         timings_ms: TimingsMs {
             decode: milliseconds(answer.decode),
             preprocess: milliseconds(answer.preprocess),

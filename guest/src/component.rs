@@ -134,6 +134,7 @@ impl From<Classification> for wit::Classification {
                     probability: prediction.probability,
                 })
                 .collect(),
+            complete: answer.complete,
             timings: wit::Timings {
                 decode: nanoseconds(answer.decode),
                 preprocess: nanoseconds(answer.preprocess),

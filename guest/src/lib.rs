@@ -1,6 +1,6 @@
 //! The guest: image bytes to predictions, in stages that know nothing of WebAssembly.
 //!
-//! `decode` (and `jpeg`) -> `preprocess` -> `infer` -> `rank`, put together in `model`. What makes a component of it is in
+//! `decode` -> `preprocess` -> `infer` -> `rank`, put together in `model`. What makes a component of it is in
 //! the binary: `bindings`, `component` and `cli`.
 //!
 //! Models come as ONNX files, which `load` makes ready (`onnx` checks them, `tract` runs them; our own kernels run the
@@ -12,7 +12,6 @@ pub mod compiled;
 pub mod decode;
 pub mod error;
 pub mod infer;
-mod jpeg;
 #[cfg(feature = "tract")]
 pub mod load;
 pub mod model;

@@ -1,6 +1,6 @@
 //! A loaded model: the network with its labels and preprocessing, and the path of an image through it.
 
-use crate::decode::decode;
+use crate::decode::{Decoded, decode};
 use crate::error::ClassifyError;
 use crate::infer::Network;
 use crate::preprocess::Preprocessing;
@@ -23,6 +23,8 @@ pub struct Prediction {
 pub struct Classification {
     /// Best first.
     pub predictions: Vec<Prediction>,
+    /// Whether the file was whole: false where its end is missing, but every row was there.
+    pub complete: bool,
     /// From bytes to pixels.
     pub decode: Duration,
     /// From pixels to the tensor.
@@ -60,7 +62,7 @@ impl Model {
             ));
         }
         let start = Instant::now();
-        let pixels = decode(image, self.max_pixels)?;
+        let Decoded { pixels, complete } = decode(image, self.max_pixels)?;
         let decoded = Instant::now();
         let tensor = self
             .preprocessing
@@ -71,6 +73,7 @@ impl Model {
         let predictions = self.rank(&scores, k)?;
         Ok(Classification {
             predictions,
+            complete,
             decode: decoded - start,
             preprocess: prepared - decoded,
             inference: prepared.elapsed(),

@@ -57,8 +57,16 @@ pub struct Answer {
     pub model: Model,
     /// Best first.
     pub predictions: Vec<Prediction>,
+    /// False where the file's end is missing, but every row of the picture was there.
+    #[serde(default = "whole")]
+    pub complete: bool,
     /// Where the time went.
     pub timings_ms: TimingsMs,
+}
+
+/// What an answer of an earlier version means, which says nothing of it.
+fn whole() -> bool {
+    true
 }
 
 /// Why there is no answer.
@@ -135,7 +143,12 @@ pub fn json_line(file: &str, outcome: &Outcome) -> String {
 
 /// An answer for a person: the file's name, then a line for each class.
 pub fn text(file: &str, answer: &Answer) -> String {
-    let mut text = format!("{file}\n");
+    let end = if answer.complete {
+        ""
+    } else {
+        " (its end is missing)"
+    };
+    let mut text = format!("{file}{end}\n");
     for prediction in &answer.predictions {
         writeln!(
             text,
@@ -163,6 +176,7 @@ mod tests {
                 label: "cock \"rooster\"".into(),
                 probability: 0.5,
             }],
+            complete: true,
             timings_ms: TimingsMs {
                 decode: milliseconds(1_234_567),
                 ..TimingsMs::default()
@@ -201,5 +215,8 @@ mod tests {
             text("cat.jpg", &answer()),
             "cat.jpg\n   50.00 %  cock \"rooster\"\n"
         );
+        let mut cut = answer();
+        cut.complete = false;
+        assert!(text("cat.jpg", &cut).starts_with("cat.jpg (its end is missing)\n"));
     }
 }

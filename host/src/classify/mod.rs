@@ -181,6 +181,7 @@ impl crate::engine::sandbox::Answered {
                     probability: prediction.probability,
                 })
                 .collect(),
+            complete: self.output.complete,
             timings_ms: TimingsMs {
                 decode: pinhole_report::milliseconds(timings.decode),
                 preprocess: pinhole_report::milliseconds(timings.preprocess),

@@ -92,6 +92,7 @@ mod tests {
                     probability: 0.25,
                 },
             ],
+            complete: true,
             timings_ms: TimingsMs::default(),
         };
         let text = String::from_utf8(rows(true, "a,b.jpg", &Ok(answer)).unwrap()).unwrap();

@@ -79,6 +79,7 @@ fn answer(labels: impl Iterator<Item = String>) -> classify::Classification {
         .collect();
     classify::Classification {
         predictions,
+        complete: true,
         timings: classify::Timings {
             decode: 0,
             preprocess: 0,

@@ -1,6 +1,6 @@
 //! JPEG, the format that most pictures arrive in.
 
-use crate::decode::check_size;
+use crate::decode::limits::check_size;
 use crate::error::{ClassifyError, cause};
 use image::RgbImage;
 use image::metadata::Orientation;

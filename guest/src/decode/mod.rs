@@ -2,24 +2,33 @@
 //!
 //! Every size is checked from the header, before anything of that size is allocated.
 
+mod jpeg;
+mod limits;
+
 use crate::error::{ClassifyError, cause};
-use crate::jpeg;
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, RgbImage};
+use limits::{allocation, check_size};
 use std::io::Cursor;
 
-/// The longest side of an image: no camera makes a longer one, and it keeps every size within 32 bits.
-const MAX_SIDE: u32 = 65_000;
+/// What came out of a file.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Upright, and over white where the picture is transparent.
+    pub pixels: RgbImage,
+    /// False where the file's end is missing, but every row was there.
+    pub complete: bool,
+}
 
 /// Decodes an image of at most `max_pixels`: the first frame of an animation, turned upright, over white where it is
 /// transparent.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, ClassifyError> {
     let format = sniff(bytes)?;
     let (image, orientation) = match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, max_pixels)?,
         ImageFormat::Png => {
-            let limits = limits(max_pixels);
+            let limits = allocation(max_pixels);
             read(
                 PngDecoder::with_limits(Cursor::new(bytes), limits),
                 max_pixels,
@@ -32,7 +41,10 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> 
     };
     let mut upright = DynamicImage::ImageRgb8(image);
     upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+    Ok(Decoded {
+        pixels: upright.into_rgb8(),
+        complete: true,
+    })
 }
 
 /// Tells the format from the first bytes. A name or a declared type is never asked: both can lie.
@@ -61,22 +73,6 @@ fn unsupported(format: Option<ImageFormat>) -> ClassifyError {
     ))
 }
 
-/// Refuses a size that a header announces, before anything is allocated for it.
-pub fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), ClassifyError> {
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err(ClassifyError::InvalidImage(format!(
-            "The image is {width} x {height} pixels: it is empty."
-        )));
-    }
-    if pixels > max_pixels || width > MAX_SIDE || height > MAX_SIDE {
-        return Err(ClassifyError::ImageTooLarge(format!(
-            "The image is {width} x {height} pixels; at most {max_pixels} pixels, and {MAX_SIDE} a side, are classified."
-        )));
-    }
-    Ok(())
-}
-
 fn read<D: ImageDecoder>(
     decoder: Result<D, ImageError>,
     max_pixels: u64,
@@ -84,20 +80,11 @@ fn read<D: ImageDecoder>(
     let mut decoder = decoder.map_err(refuse)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
-    decoder.set_limits(limits(max_pixels)).map_err(refuse)?;
+    decoder.set_limits(allocation(max_pixels)).map_err(refuse)?;
     // Broken metadata does not spoil a good picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     Ok((over_white(image), orientation))
-}
-
-/// What a decoder may allocate: the widest pixel (four channels of 16 bits) for every pixel, once more for its own work.
-fn limits(max_pixels: u64) -> Limits {
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(max_pixels.saturating_mul(16));
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits
 }
 
 fn refuse(error: ImageError) -> ClassifyError {
@@ -130,10 +117,14 @@ fn over_white(image: DynamicImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{decode as whole, *};
     use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
     const PLENTY: u64 = 1_000_000;
+
+    fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
+        whole(bytes, max_pixels).map(|decoded| decoded.pixels)
+    }
 
     fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Vec::new();
