@@ -1,14 +1,16 @@
 //! Files that the operator names: they are looked at before they are read. What is no file is refused at once, where reading
 //! it would wait for a writer or never end, and what is too large is not read into memory.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use rustix::fs::OFlags;
 use std::fs::{File, FileType, Metadata, OpenOptions};
+#[cfg(feature = "nn")]
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The largest model that is read, in bytes: a protobuf message, which an ONNX file is, cannot be larger.
+#[cfg(feature = "nn")]
 pub const MODEL_BYTES: u64 = 2 << 30;
 
 /// The largest component, in bytes: code, and a memory of up to 4 GiB.
@@ -59,12 +61,16 @@ fn too_large(path: &Path, what: &str, limit: u64) -> anyhow::Error {
 }
 
 /// Reads such a file.
+#[cfg(feature = "nn")]
 pub fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, what, limit)?;
     let mut bytes = Vec::new();
     let room = usize::try_from(size).unwrap_or(usize::MAX);
     if bytes.try_reserve_exact(room).is_err() {
-        bail!("The {what} {} does not fit into memory.", path.display());
+        return Err(anyhow!(
+            "The {what} {} does not fit into memory.",
+            path.display()
+        ));
     }
     // It may grow while it is read.
     file.take(limit + 1)

@@ -5,9 +5,10 @@
 //! run for the second one, which is a tenth of its size and is what serves. A model that only tract can run is baked into
 //! the first. The third leaves models to the host, and gets labels and preprocessing only.
 //!
-//! `model_config` reads what the model file does not say, `check` tells what rounding costs, `snapshot` loads and freezes, `stages` shows what the guest is at, `output` writes files whole or
+//! `cache` keeps compiled guests, `model_config` reads what the model file does not say, `check` tells what rounding costs, `snapshot` loads and freezes, `stages` shows what the guest is at, `output` writes files whole or
 //! not at all.
 
+mod cache;
 mod check;
 mod model_config;
 mod output;

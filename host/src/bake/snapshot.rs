@@ -3,8 +3,8 @@
 //! Everything that the guest could take from outside is fixed (clocks, random numbers), so that the same inputs give the
 //! same bytes on every machine.
 
-use super::Progress;
 use super::stages::Stages;
+use super::{Progress, cache};
 use crate::bindings::Classifier;
 use crate::bindings::exports::pinhole::vision::setup::Config;
 use crate::engine::state::{State, linker};
@@ -28,7 +28,7 @@ pub fn compile(
     config: &Config,
     progress: &Arc<Progress>,
 ) -> Result<Option<Vec<u8>>> {
-    let component = Component::new(engine, guest).map_err(no_guest)?;
+    let component = cache::component(engine, guest).map_err(no_guest)?;
     progress.done("prepare", Some(guest.len()));
     let (mut store, instance) = instantiate(engine, &component, Stages::new(progress.clone()))?;
     let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
@@ -55,7 +55,7 @@ pub fn bake(
     let mut wizer = Wizer::new();
     wizer.keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(guest).map_err(no_guest)?;
-    let component = Component::new(engine, &instrumented).map_err(no_guest)?;
+    let component = cache::component(engine, &instrumented).map_err(no_guest)?;
     // What is frozen may not have written anywhere: it would keep a handle that means nothing when it wakes up.
     let (mut store, instance) = instantiate(engine, &component, MemoryOutputPipe::new(0))?;
     let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;

@@ -40,6 +40,7 @@ impl Source {
     }
 
     /// Whether this file, and what belongs to it, may be without a seal.
+    #[cfg(feature = "nn-kernels")]
     pub fn trust(&self) -> Trust {
         self.trust
     }

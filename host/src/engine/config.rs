@@ -79,10 +79,7 @@ pub fn baking() -> Result<Config> {
     let mut config = base()?;
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .cranelift_opt_level(OptLevel::None)
-        // Even so the guest that reads ONNX takes ten seconds. Wasmtime keeps the code for the next time, in the user's
-        // cache folder; where there is none, it is compiled again.
-        .cache(wasmtime::Cache::from_file(None).ok());
+        .cranelift_opt_level(OptLevel::None);
     Ok(config)
 }
 

@@ -22,6 +22,10 @@ pub enum Kind {
     /// A component as native code.
     Code = 1,
     /// A model in the form of our own kernels.
+    #[cfg_attr(
+        not(feature = "nn-kernels"),
+        allow(dead_code, reason = "a host without kernels meets none")
+    )]
     Network = 2,
 }
 

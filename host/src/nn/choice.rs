@@ -95,6 +95,10 @@ impl Choice {
 }
 
 /// Loads a model. Without a name it is the component's own, and must be the very file that it was baked for.
+#[cfg_attr(
+    not(feature = "nn-kernels"),
+    allow(unused_variables, reason = "only their files may be without a seal")
+)]
 fn load(
     kind: Kind,
     named: &NamedModel,
