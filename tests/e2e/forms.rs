@@ -288,10 +288,12 @@ pub fn try_all(client: &Client) {
         let reply = asked.send(client);
         assert_eq!(reply.status, 200, "{}: {}", asked.head, reply.body);
         assert_same(&reply.answer().predictions, &expected);
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
     for (asked, status, code, word) in bad(&picture) {
         let reply = asked.send(client);
         let sentence = reply.refusal(status, code);
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
         assert!(sentence.contains(word), "{word}: {sentence}");
         assert!(sentence.chars().count() < 400, "{sentence}");
     }

@@ -111,3 +111,24 @@ fn the_protocol_repeats_nothing_without_a_bound() {
         .post(model, "application/json", ask.to_string().as_bytes());
     assert!(reply.body.len() < 2000, "{} bytes", reply.body.len());
 }
+
+#[test]
+fn a_long_method_is_a_short_line_in_the_log() {
+    let server = Server::start(&[]);
+    let request = format!(
+        "{} /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "M".repeat(8000)
+    );
+    let reply = parse(&server.client.raw(request.as_bytes()));
+    reply.refusal(405, "method-not-allowed");
+    let line = wait("its line in the log", 10, || {
+        let log = server.log();
+        log.lines()
+            .find(|line| line.contains("MMM"))
+            .map(String::from)
+    });
+    assert!(
+        line.contains(&format!("method={}… ", "M".repeat(99))),
+        "{line}"
+    );
+}

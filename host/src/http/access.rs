@@ -6,9 +6,10 @@ use crate::bindings::exports::pinhole::vision::classify::Timings;
 use crate::trace;
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
 use axum::middleware::Next;
-use pinhole_report::{ECHO, TimingsMs, milliseconds};
+use pinhole_report::{ECHO, TimingsMs, echo, milliseconds};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -71,15 +72,22 @@ pub async fn log(
         .cloned()
         .unwrap_or_else(make_id);
     let method = request.method().clone();
+    // It is the client's to choose, and may be as long as a head.
+    let told = echo(method.as_str());
     // The pattern and not the path: a path is the client's to choose, and would fill the log with it.
     let route = request.extensions().get::<MatchedPath>().map_or_else(
         || "none".to_string(),
         |path| paths::as_written(path.as_str()),
     );
-    let span = trace::request(id.to_str().unwrap_or_default(), &method, &route);
+    let span = trace::request(id.to_str().unwrap_or_default(), known(&method), &route);
     trace::take_parent(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
     response.headers_mut().insert(REQUEST_ID, id.clone());
+    // What a client sent may stand in an answer: no browser shall take it for a page.
+    let nosniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
 
     let id = id.to_str().unwrap_or_default();
     let status = response.status().as_u16();
@@ -94,7 +102,7 @@ pub async fn log(
     let total_ms = total.as_secs_f64() * 1e3;
     match response.extensions().get::<Work>() {
         Some(work) => tracing::info!(
-            id, %method, route, status, outcome, bytes = work.bytes, images = work.images,
+            id, method = %told, route, status, outcome, bytes = work.bytes, images = work.images,
             queue_ms = work.timings.queue,
             instantiate_ms = work.instantiate.as_secs_f64() * 1e3,
             decode_ms = work.timings.decode,
@@ -105,9 +113,9 @@ pub async fn log(
         ),
         // Probes come every second and say nothing.
         None if status == 200 => {
-            tracing::debug!(id, %method, route, status, outcome, total_ms, "request")
+            tracing::debug!(id, method = %told, route, status, outcome, total_ms, "request")
         }
-        None => tracing::info!(id, %method, route, status, outcome, total_ms, "request"),
+        None => tracing::info!(id, method = %told, route, status, outcome, total_ms, "request"),
     }
     response
 }

@@ -11,18 +11,17 @@ pub use off::{Guard, classified, exporter, take_parent};
 #[cfg(feature = "otlp")]
 pub use otlp::{Guard, classified, exporter, take_parent};
 
-use axum::http::Method;
 use tracing::Span;
 use tracing::field::Empty;
 
 /// The span of a request, with the names of OpenTelemetry's semantic conventions.
-pub fn request(id: &str, method: &Method, route: &str) -> Span {
+pub fn request(id: &str, method: &str, route: &str) -> Span {
     tracing::info_span!(
         "request",
         id,
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
-        http.request.method = method.as_str(),
+        http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
         error.r#type = Empty,

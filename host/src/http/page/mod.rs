@@ -3,9 +3,7 @@
 use super::answers::Shared;
 use super::status;
 use axum::body::Body;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderName, HeaderValue, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -47,7 +45,6 @@ pub fn guarded(
         // The next version of this program has the next version of the page.
         (CACHE_CONTROL, "no-cache"),
         (REFERRER_POLICY, "no-referrer"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
