@@ -51,6 +51,8 @@ pub struct Response {
 /// Answers a request.
 pub fn answer(request: &mut impl Request, classifier: &impl Classifier) -> Response {
     let path = request.target().split('?').next().unwrap_or_default();
+    // As in the host, a slash at the end means nothing.
+    let path = path.strip_suffix('/').unwrap_or(path);
     match (path, request.method()) {
         ("/health", "GET" | "HEAD") => match classifier.model() {
             Some(_) => ok(&Health { status: "ok" }),
@@ -338,7 +340,7 @@ mod tests {
                 413,
                 "body-too-large",
             ),
-            ("/predict/", &[], b"cat", 404, "not-found"),
+            ("/predict//", &[], b"cat", 404, "not-found"),
             ("/health", &[], b"", 405, "method-not-allowed"),
         ] {
             let (found, refusal) = post(target, headers, body);
@@ -352,7 +354,12 @@ mod tests {
 
     #[test]
     fn without_a_model_nothing_is_ready() {
-        for (method, target, ready) in [("GET", "/health", 200), ("POST", "/predict", 200)] {
+        for (method, target, ready) in [
+            ("GET", "/health", 200),
+            ("GET", "/health/", 200),
+            ("POST", "/predict", 200),
+            ("POST", "/predict/?top_k=1", 200),
+        ] {
             for (has_model, status) in [(true, ready), (false, 503)] {
                 let mut asked = Asked {
                     method,
