@@ -59,6 +59,7 @@ pub struct Answer {
     pub predictions: Vec<Prediction>,
     /// False where the file's end is missing, but every row of the picture was there.
     #[serde(default = "whole")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub complete: bool,
     /// Where the time went.
     pub timings_ms: TimingsMs,

@@ -29,6 +29,7 @@ mod nn;
 mod openapi;
 mod page;
 mod paths;
+mod pictures;
 mod readme;
 mod soak;
 mod traces;

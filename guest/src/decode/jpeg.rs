@@ -1,9 +1,9 @@
 //! JPEG, the format that most pictures arrive in.
 
-use crate::decode::limits::check_size;
-use crate::error::{ClassifyError, cause};
+use super::errors::{cut_short, damaged};
+use super::limits::check_size;
+use crate::error::ClassifyError;
 use image::RgbImage;
-use image::metadata::Orientation;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -12,8 +12,10 @@ use zune_jpeg::JpegDecoder;
 /// A progressive JPEG of more scans than this is an attack: each of them walks over the whole image.
 const MAX_SCANS: usize = 64;
 
-/// Decodes a JPEG, and tells which way up it wants to be shown.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), ClassifyError> {
+const FORMAT: &str = "JPEG";
+
+/// Decodes a JPEG.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
     // Not strict: what a browser shows, we classify. What is cut short is looked for below.
     let options = DecoderOptions::default()
         .set_strict_mode(false)
@@ -21,20 +23,15 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), 
         .set_max_height(usize::MAX)
         .jpeg_set_max_scans(MAX_SCANS);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(refuse)?;
+    decoder.decode_headers().map_err(|_| damaged(FORMAT))?;
     let (width, height) = decoder
         .dimensions()
         .and_then(|(width, height)| Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?)))
-        .ok_or_else(|| refuse("it has no frame header"))?;
+        .ok_or_else(|| damaged(FORMAT))?;
     check_size(width, height, max_pixels)?;
     if !ends(bytes) {
-        return Err(refuse("it is cut short"));
+        return Err(cut_short(FORMAT));
     }
-    let orientation = decoder
-        .exif()
-        .and_then(|chunk| Orientation::from_exif_chunk(chunk))
-        .unwrap_or(Orientation::NoTransforms);
-
     // The decoder turns YCbCr, CMYK and YCCK into RGB, but leaves grey as it is.
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let space = if grey {
@@ -43,20 +40,12 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orientation), 
         ColorSpace::RGB
     };
     decoder.set_options(decoder.options().jpeg_set_out_colorspace(space));
-    let mut pixels = decoder.decode().map_err(refuse)?;
+    let mut pixels = decoder.decode().map_err(|_| damaged(FORMAT))?;
     if grey {
         pixels = pixels.iter().flat_map(|&luma| [luma; 3]).collect();
     }
-    let image = RgbImage::from_raw(width, height, pixels)
-        .ok_or_else(|| refuse("it has another number of pixels than its header says"))?;
-    Ok((image, orientation))
-}
-
-fn refuse(reason: impl std::fmt::Display) -> ClassifyError {
-    ClassifyError::InvalidImage(format!(
-        "The JPEG image cannot be decoded: {}.",
-        cause(reason)
-    ))
+    // Where there is another number of pixels than the header says, something is wrong.
+    RgbImage::from_raw(width, height, pixels).ok_or_else(|| damaged(FORMAT))
 }
 
 /// Whether the image has its end marker. Within entropy-coded data a 0xFF byte is always stuffed, so the first

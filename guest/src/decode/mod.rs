@@ -1,14 +1,25 @@
 //! Encoded bytes to upright 8-bit RGB pixels.
 //!
-//! Every size is checked from the header, before anything of that size is allocated.
+//! Every size is checked from the header, before anything of that size is allocated. Metadata never spoils a picture: each
+//! format's container is read here, and decoders see only what pixels are made of. Orientation is EXIF's; colour profiles
+//! are not applied, as they are not in training.
 
+mod bmp;
+mod errors;
+mod exif;
+mod gif;
 mod jpeg;
+mod kinds;
 mod limits;
+mod png;
+mod segments;
+mod webp;
 
-use crate::error::{ClassifyError, cause};
-use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, RgbImage};
+use crate::error::ClassifyError;
+use errors::refuse;
+use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
+use kinds::{Format, sniff};
 use limits::{allocation, check_size};
 use std::io::Cursor;
 
@@ -24,101 +35,82 @@ pub struct Decoded {
 /// Decodes an image of at most `max_pixels`: the first frame of an animation, turned upright, over white where it is
 /// transparent.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, ClassifyError> {
-    let format = sniff(bytes)?;
-    let (image, orientation) = match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, max_pixels)?,
-        ImageFormat::Png => {
-            let limits = allocation(max_pixels);
-            read(
-                PngDecoder::with_limits(Cursor::new(bytes), limits),
-                max_pixels,
-            )?
+    let (pixels, complete, exif) = match sniff(bytes)? {
+        Format::Jpeg => {
+            let image = jpeg::decode(&segments::without_metadata(bytes), max_pixels)?;
+            (image, true, segments::exif(bytes).collect())
         }
-        ImageFormat::WebP => read(WebPDecoder::new(Cursor::new(bytes)), max_pixels)?,
-        ImageFormat::Gif => read(GifDecoder::new(Cursor::new(bytes)), max_pixels)?,
-        ImageFormat::Bmp => read(BmpDecoder::new(Cursor::new(bytes)), max_pixels)?,
-        other => return Err(unsupported(Some(other))),
+        Format::Png => {
+            let file = png::chunks_of(bytes, max_pixels)?;
+            let source = Cursor::new(&file.minimal);
+            let decoder = PngDecoder::with_limits(source, allocation(max_pixels));
+            let image = read("PNG", decoder, max_pixels)?;
+            (image, file.complete, Vec::from_iter(file.exif))
+        }
+        Format::WebP => {
+            let file = webp::container(bytes)?;
+            let decoder = WebPDecoder::new(Cursor::new(&file.minimal));
+            let image = read("WebP", decoder, max_pixels)?;
+            (image, file.complete, Vec::from_iter(file.exif))
+        }
+        Format::Gif => {
+            let file = gif::blocks(bytes)?;
+            let decoder = GifDecoder::new(Cursor::new(&file.minimal));
+            (read("GIF", decoder, max_pixels)?, file.complete, Vec::new())
+        }
+        Format::Bmp => {
+            let (image, complete) = bmp::decode(bytes, max_pixels)?;
+            (image, complete, Vec::new())
+        }
     };
-    let mut upright = DynamicImage::ImageRgb8(image);
-    upright.apply_orientation(orientation);
+    let mut upright = DynamicImage::ImageRgb8(pixels);
+    upright.apply_orientation(exif::orientation(exif));
     Ok(Decoded {
         pixels: upright.into_rgb8(),
-        complete: true,
+        complete,
     })
 }
 
-/// Tells the format from the first bytes. A name or a declared type is never asked: both can lie.
-fn sniff(bytes: &[u8]) -> Result<ImageFormat, ClassifyError> {
-    if let Ok(format) = image::guess_format(bytes) {
-        return Ok(format);
-    }
-    // A PNG whose signature was damaged, as by a transfer in text mode: the format's design makes this recognisable.
-    let head = &bytes[..bytes.len().min(32)];
-    if head.get(1..4) == Some(b"PNG") || head.windows(4).any(|name| name == b"IHDR") {
-        return Err(ClassifyError::InvalidImage(
-            "The PNG image is damaged: its signature is wrong, as after a transfer in text mode."
-                .into(),
-        ));
-    }
-    Err(unsupported(None))
-}
-
-fn unsupported(format: Option<ImageFormat>) -> ClassifyError {
-    let found = match format.and_then(|format| format.extensions_str().first()) {
-        Some(name) => format!("This is {} data", name.to_uppercase()),
-        None => "This is not an image".to_string(),
-    };
-    ClassifyError::UnsupportedFormat(format!(
-        "{found}; JPEG, PNG, WebP, GIF and BMP images can be classified."
-    ))
-}
-
 fn read<D: ImageDecoder>(
+    format: &str,
     decoder: Result<D, ImageError>,
     max_pixels: u64,
-) -> Result<(RgbImage, Orientation), ClassifyError> {
+) -> Result<RgbImage, ClassifyError> {
+    let refuse = |error| refuse(format, &error);
     let mut decoder = decoder.map_err(refuse)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
     decoder.set_limits(allocation(max_pixels)).map_err(refuse)?;
-    // Broken metadata does not spoil a good picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(refuse)?;
-    Ok((over_white(image), orientation))
+    Ok(flat(image))
 }
 
-fn refuse(error: ImageError) -> ClassifyError {
-    match error {
-        ImageError::Limits(error) => {
-            ClassifyError::ImageTooLarge(format!("The image is too large: {}.", cause(error)))
-        }
-        error => {
-            ClassifyError::InvalidImage(format!("The image cannot be decoded: {}.", cause(error)))
-        }
-    }
-}
-
-fn over_white(image: DynamicImage) -> RgbImage {
+/// An image without transparency, over white.
+fn flat(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();
     }
     let rgba = image.into_rgba8();
     let mut rgb = RgbImage::new(rgba.width(), rgba.height());
     for (from, to) in rgba.pixels().zip(rgb.pixels_mut()) {
-        let alpha = u32::from(from[3]);
         for channel in 0..3 {
-            // Rounded division by 255: exact for every pair of bytes.
-            let sum = u32::from(from[channel]) * alpha + 255 * (255 - alpha);
-            to[channel] = ((sum + 127) / 255) as u8;
+            to[channel] = over_white(from[channel], from[3]);
         }
     }
     rgb
 }
 
+/// A sample over white. Rounded division by 255: exact for every pair of bytes.
+fn over_white(sample: u8, alpha: u8) -> u8 {
+    let alpha = u32::from(alpha);
+    let sum = u32::from(sample) * alpha + 255 * (255 - alpha);
+    ((sum + 127) / 255) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::{decode as whole, *};
-    use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
+    use image::{GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
     const PLENTY: u64 = 1_000_000;
 
