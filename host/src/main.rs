@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 an image failed, 2 usage, 3 cannot start, 130 interrupted.
 
+mod allocator;
 #[cfg(feature = "bake")]
 mod bake;
 mod bindings;
@@ -14,18 +15,21 @@ mod files;
 mod healthcheck;
 mod http;
 mod log;
+mod memory;
 mod metrics;
 #[cfg(feature = "nn")]
 mod nn;
 #[cfg(not(feature = "nn"))]
 #[path = "nn/off.rs"]
 mod nn;
+mod queue;
 mod serve;
 mod trace;
 mod workers;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Something that has nothing to do with an image is wrong: configuration, files, ports.
@@ -42,7 +46,8 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("{}", sentence(&error));
+        // Not `eprintln`, which panics where nobody can be told.
+        let _ = writeln!(std::io::stderr(), "{}", sentence(&error));
         ExitCode::from(CANNOT_START)
     })
 }
@@ -51,7 +56,6 @@ fn main() -> ExitCode {
 #[cfg(feature = "completions")]
 fn completions(args: &cli::CompletionsArgs) -> anyhow::Result<ExitCode> {
     use clap::CommandFactory;
-    use std::io::Write;
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "pinhole", &mut script);
     Ok(match std::io::stdout().write_all(&script) {

@@ -1,11 +1,13 @@
 //! The life of the service: check, load, listen, test itself, serve, drain, end.
 
+use crate::allocator;
 use crate::bmp::bmp;
 use crate::cli::ServeArgs;
 use crate::engine::artifact::Source;
 use crate::engine::sandbox::{Limits, Sandbox};
-use crate::http::{self, App, connection};
+use crate::http::{self, App, connection, drain};
 use crate::log;
+use crate::memory::{self, Shares};
 use crate::nn::Choice;
 use crate::workers::{Admission, Workers, cores};
 use anyhow::{Context, Result, anyhow};
@@ -14,14 +16,18 @@ use bytes::Bytes;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+/// MiB for all bodies, where nothing else is said.
+const USUAL_BODIES_MIB: u32 = 256;
+
 /// Serves until a signal ends it: 0 after a graceful end.
 pub fn run(args: ServeArgs) -> Result<ExitCode> {
-    let _spans = log::start(&args.log)?;
+    allocator::settle();
+    let _log = log::start(&args.log)?;
     let settings = Settings::check(&args)?;
     let sandbox = Sandbox::load(
         &settings.component,
@@ -31,7 +37,7 @@ pub fn run(args: ServeArgs) -> Result<ExitCode> {
     )?;
     let workers = Workers::start(sandbox, settings.admission)
         .context("The worker threads cannot be started")?;
-    let app = Arc::new(App::new(workers, settings.http)?);
+    let app = Arc::new(App::new(workers, settings.http, args.max_connections)?);
     tokio::runtime::Builder::new_multi_thread()
         // Connections only move bytes; classification has threads of its own.
         .worker_threads(2)
@@ -70,12 +76,12 @@ async fn serve(
         "listening on http://{bound}"
     );
     let (end, ended) = watch::channel(false);
-    let connections = tokio::spawn(connection::accept(
-        listener,
-        http::router(app.clone(), origins),
-        limits,
-        ended,
-    ));
+    let routers = connection::Routers {
+        all: http::router(app.clone(), origins),
+        kept: http::kept_router(app.clone()),
+    };
+    let places = app.places().clone();
+    let connections = tokio::spawn(connection::accept(listener, routers, limits, places, ended));
     let test = tokio::spawn(self_test(app.clone()));
 
     signals.next().await;
@@ -95,11 +101,9 @@ async fn serve(
 
 /// Classifies a picture of our own, through the whole path, before the service says that it is ready.
 async fn self_test(app: Arc<App>) {
-    match app
-        .workers()
-        .classify(Bytes::from(bmp(8, |_, _| [128; 3])), 1)
-        .await
-    {
+    let picture = Bytes::from(bmp(8, |_, _| [128; 3]));
+    let turn = app.workers().turn(0, Instant::now());
+    match app.workers().classify(picture, 1, turn).await {
         Ok(served) => {
             app.set_ready(true);
             tracing::info!(
@@ -114,8 +118,9 @@ async fn self_test(app: Arc<App>) {
     }
 }
 
-/// SIGTERM and SIGINT. Taken over early, so that they work for a process that is PID 1 as well.
+/// SIGTERM, SIGINT and SIGHUP. Taken over early, so that they work for a process that is PID 1 as well.
 struct Signals {
+    hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -124,6 +129,7 @@ impl Signals {
     fn new() -> Result<Self> {
         let take = |kind| signal(kind).context("Signals cannot be taken over");
         Ok(Self {
+            hang_up: take(SignalKind::hangup())?,
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
         })
@@ -131,6 +137,7 @@ impl Signals {
 
     async fn next(&mut self) {
         tokio::select! {
+            _ = self.hang_up.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
@@ -153,7 +160,8 @@ struct Settings {
 impl Settings {
     fn check(args: &ServeArgs) -> Result<Self> {
         let component = Source::new(&args.sandbox, args.model_path.as_deref())?;
-        let workers = args.workers.unwrap_or_else(cores);
+        let shares = shares(args);
+        let workers = shares.workers;
         let milliseconds = Duration::from_millis;
         Ok(Self {
             listen: args.listen.unwrap_or_else(|| {
@@ -162,6 +170,7 @@ impl Settings {
             component,
             sandbox: Limits {
                 reuse: args.reuse,
+                memory_bytes: (shares.sandbox_mib as usize) << 20,
                 ..Limits::new(&args.sandbox)
             },
             models: Choice::new(&args.sandbox)?,
@@ -172,18 +181,61 @@ impl Settings {
             },
             http: http::Limits {
                 body_bytes: args.max_body_bytes,
-                bodies_mib: args.bodies_mib,
+                bodies_mib: shares.bodies_mib,
                 body_timeout: milliseconds(args.body_timeout_ms),
                 min_body_rate: args.min_body_rate,
                 batch: args.max_batch as usize,
             },
             cors_origins: args.cors_origin.clone(),
             connections: connection::Limits {
-                connections: args.max_connections,
+                answers: drain::Limits {
+                    timeout: milliseconds(args.answer_timeout_ms),
+                    min_rate: args.min_answer_rate,
+                },
                 header_bytes: args.max_header_bytes as usize,
                 header_timeout: milliseconds(args.header_timeout_ms),
             },
             grace: Duration::from_secs(args.grace_s),
         })
     }
+}
+
+/// What sandboxes and bodies may take: what is asked for, else what is usual, as far as the container's memory goes.
+fn shares(args: &ServeArgs) -> Shares {
+    let usual = Shares {
+        workers: args.workers.unwrap_or_else(cores),
+        sandbox_mib: args.sandbox.memory_mib(),
+        bodies_mib: args.bodies_mib.unwrap_or(USUAL_BODIES_MIB),
+    };
+    let Some(limit) = memory::limit_mib() else {
+        return usual;
+    };
+    let fitted = usual.fitted(limit);
+    // What is asked for aloud is what is done.
+    let shares = Shares {
+        workers: args.workers.unwrap_or(fitted.workers),
+        sandbox_mib: args.sandbox.memory_mib.unwrap_or(fitted.sandbox_mib),
+        bodies_mib: args.bodies_mib.unwrap_or(fitted.bodies_mib),
+    };
+    let Shares {
+        workers,
+        sandbox_mib,
+        bodies_mib,
+    } = shares;
+    if shares.total() > limit {
+        tracing::warn!(
+            "the container may use {limit} MiB, and requests up to {} MiB: lower --workers ({workers}), --memory-mib \
+             ({sandbox_mib}) or --bodies-mib ({bodies_mib}), or it may be killed",
+            shares.total()
+        );
+    } else if shares != usual {
+        tracing::warn!(
+            "the container may use {limit} MiB: {workers} workers with {sandbox_mib} MiB each, and {bodies_mib} MiB for \
+             bodies, where {} with {} and {} are usual",
+            usual.workers,
+            usual.sandbox_mib,
+            usual.bodies_mib
+        );
+    }
+    shares
 }

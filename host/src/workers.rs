@@ -3,10 +3,10 @@
 use crate::bindings::exports::pinhole::vision::classify::{Classification, ModelInfo};
 use crate::engine::sandbox::{Answered, Live, Sandbox};
 use crate::error::Error;
+use crate::queue::Queue;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot};
@@ -30,6 +30,24 @@ pub struct Admission {
     pub queue_timeout: Duration,
 }
 
+/// An image's place in its request.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// How many images of the same request come before it.
+    pub rank: u32,
+    /// When the request has had all the time that there is for it.
+    pub until: Instant,
+    /// How much that is.
+    pub time: Duration,
+}
+
+/// So much later than it came does an image count as having come for each image of its request before it, so that requests of one
+/// image need not wait for all of another one's.
+const BEHIND: Duration = Duration::from_millis(25);
+
+/// At most so much later.
+const MOST_BEHIND: Duration = Duration::from_millis(500);
+
 /// An answer, and how long its request waited.
 pub struct Served<T = Classification> {
     /// What the sandbox answered.
@@ -41,9 +59,12 @@ pub struct Served<T = Classification> {
 /// The threads that classify, and the queue before them.
 pub struct Workers {
     sandbox: Arc<Sandbox>,
-    jobs: Sender<Arc<Job>>,
-    /// One permit for each request that runs or waits.
+    jobs: Arc<Queue<Arc<Job>>>,
+    /// One permit for each image that runs or waits.
     places: Arc<Semaphore>,
+    /// The same for all but the first of each request. There are as many as workers, so that what is asked next waits for no more than
+    /// a few images of others' long requests.
+    following: Arc<Semaphore>,
     busy: Arc<AtomicU32>,
     admission: Admission,
 }
@@ -82,24 +103,25 @@ impl Workers {
     /// Starts the threads.
     pub fn start(sandbox: Sandbox, admission: Admission) -> std::io::Result<Self> {
         let sandbox = Arc::new(sandbox);
-        let (jobs, receiver) = channel();
-        let receiver = Arc::new(Mutex::new(receiver));
+        let jobs = Arc::new(Queue::default());
         let busy = Arc::new(AtomicU32::new(0));
         for index in 0..admission.workers {
-            let (sandbox, receiver, busy) = (sandbox.clone(), receiver.clone(), busy.clone());
-            // Nobody joins them: they end with the process, or when the last sender is gone.
+            let (sandbox, jobs, busy) = (sandbox.clone(), jobs.clone(), busy.clone());
+            // Nobody joins them: they end with the process, or when the queue is closed.
             std::thread::Builder::new()
                 .name(format!("classify-{index}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || work(&sandbox, &receiver, &busy))?;
+                .spawn(move || work(&sandbox, &jobs, &busy))?;
         }
         let places = Arc::new(Semaphore::new(
             (admission.workers + admission.queue) as usize,
         ));
+        let following = Arc::new(Semaphore::new(admission.workers as usize));
         Ok(Self {
             sandbox,
             jobs,
             places,
+            following,
             busy,
             admission,
         })
@@ -139,23 +161,61 @@ impl Workers {
 
     /// Classifies an image on one of the threads. Dropping the future withdraws the request from the queue, or
     /// interrupts it.
-    pub async fn classify(&self, image: Bytes, top_k: u32) -> Result<Served, Error> {
-        self.ask(move |sandbox, kept, abandoned| sandbox.classify(kept, &image, top_k, abandoned))
-            .await
+    pub async fn classify(&self, image: Bytes, top_k: u32, turn: Turn) -> Result<Served, Error> {
+        self.ask(turn, move |sandbox, kept, abandoned| {
+            sandbox.classify(kept, &image, top_k, abandoned)
+        })
+        .await
     }
 
     /// Runs the model on a tensor, as `classify` does on an image.
-    pub async fn infer(&self, tensor: Vec<f32>) -> Result<Served<Vec<f32>>, Error> {
-        self.ask(move |sandbox, kept, abandoned| sandbox.infer(kept, &tensor, abandoned))
-            .await
+    pub async fn infer(&self, tensor: Vec<f32>, turn: Turn) -> Result<Served<Vec<f32>>, Error> {
+        self.ask(turn, move |sandbox, kept, abandoned| {
+            sandbox.infer(kept, &tensor, abandoned)
+        })
+        .await
+    }
+
+    /// The turn of a request's image, the request having come at `start`: it has the time that one image may wait and run.
+    pub fn turn(&self, rank: usize, start: Instant) -> Turn {
+        let time = self.admission.queue_timeout + self.sandbox.deadline();
+        Turn {
+            rank: u32::try_from(rank).unwrap_or(u32::MAX),
+            until: start + time,
+            time,
+        }
     }
 
     async fn ask<T: Send + 'static>(
         &self,
+        turn: Turn,
         call: impl FnOnce(&Sandbox, &mut Option<Live>, Arc<AtomicBool>) -> Result<Answered<T>, Error>
         + Send
         + 'static,
     ) -> Result<Served<T>, Error> {
+        // Dropped at its end, the request is withdrawn or interrupted.
+        tokio::time::timeout_at(turn.until.into(), self.admitted(turn, call))
+            .await
+            .unwrap_or(Err(Error::Deadline(turn.time)))
+    }
+
+    async fn admitted<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        call: impl FnOnce(&Sandbox, &mut Option<Live>, Arc<AtomicBool>) -> Result<Answered<T>, Error>
+        + Send
+        + 'static,
+    ) -> Result<Served<T>, Error> {
+        let following = match turn.rank {
+            0 => None,
+            _ => Some(
+                self.following
+                    .clone()
+                    .acquire_owned()
+                    .await
+                    .map_err(|_| Error::NotReady)?,
+            ),
+        };
         let place = self
             .places
             .clone()
@@ -171,7 +231,7 @@ impl Workers {
             .unwrap_or_else(|_| Err(Error::Instance(wasmtime::format_err!("the host panicked"))))
             .map(|answered| Served { answered, queue });
             // Given back first: whoever has the answer may ask again at once.
-            drop(place);
+            drop((place, following));
             // Nobody waits for an abandoned request's answer.
             let _ = reply.send(result);
         };
@@ -184,7 +244,8 @@ impl Workers {
             abandoned: Arc::default(),
         });
         let job = AbandonOnDrop(job);
-        self.jobs.send(job.0.clone()).map_err(|_| Error::NotReady)?;
+        let behind = (BEHIND * turn.rank.min(1000)).min(MOST_BEHIND);
+        self.jobs.push(Instant::now() + behind, job.0.clone());
         let timeout = self.admission.queue_timeout;
         tokio::select! {
             biased;
@@ -199,12 +260,16 @@ impl Workers {
     }
 }
 
-fn work(sandbox: &Sandbox, jobs: &Mutex<Receiver<Arc<Job>>>, busy: &AtomicU32) {
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
+}
+
+fn work(sandbox: &Sandbox, jobs: &Queue<Arc<Job>>, busy: &AtomicU32) {
     // Stays empty unless instances may be reused.
     let mut kept = None;
-    loop {
-        // Taken under the lock, run outside of it.
-        let Ok(job) = lock(jobs).recv() else { return };
+    while let Some(job) = jobs.next() {
         let Some(work) = job.take() else { continue };
         busy.fetch_add(1, Ordering::Relaxed);
         let queue = work.admitted.elapsed();

@@ -50,7 +50,12 @@ struct Container<'a> {
 impl<'a> Container<'a> {
     /// Starts the image as an orchestrator would: read-only, without any capability.
     fn start(docker: &'a dyn Fn(&[&str]) -> Ended) -> Self {
-        let id = docker(&[
+        Self::with(docker, &[])
+    }
+
+    /// The same with these options.
+    fn with(docker: &'a dyn Fn(&[&str]) -> Ended, options: &[&str]) -> Self {
+        let fixed = [
             "run",
             "--detach",
             "--read-only",
@@ -60,9 +65,8 @@ impl<'a> Container<'a> {
             "no-new-privileges",
             "--publish",
             "127.0.0.1::8000",
-            IMAGE,
-        ])
-        .ok();
+        ];
+        let id = docker(&[&fixed[..], options, &[IMAGE]].concat()).ok();
         let id = id.trim().to_string();
         let mut container = Self {
             docker,
@@ -90,6 +94,42 @@ impl Drop for Container<'_> {
         }
         (self.docker)(&["rm", "--force", "--volumes", &self.id]);
     }
+}
+
+/// In as much memory as an operator may think enough for so small an image.
+#[test]
+fn a_container_of_little_memory_refuses_what_does_not_fit_and_lives() {
+    let Some(docker) = docker() else { return };
+    let container = Container::with(&docker, &["--memory", "64m"]);
+    wait("the first answer", 30, || {
+        container
+            .client
+            .try_get("/health")
+            .is_ok_and(|reply| reply.status == 200)
+            .then_some(())
+    });
+    let picture = pictures::jpeg(&pictures::scene(64, 48));
+    // A picture of one pixel that claims a canvas of 36 million.
+    let mut canvas = b"GIF89a".to_vec();
+    canvas.extend([0x70, 0x17, 0x70, 0x17, 0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
+    canvas.extend([0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, 0x3b]);
+    for _ in 0..3 {
+        container
+            .client
+            .predict(&canvas)
+            .refusal(413, "image-too-large");
+        container.client.predict(&picture).answer();
+    }
+    assert_eq!(
+        container.inspect("{{.RestartCount}} {{.State.OOMKilled}}"),
+        "0 false"
+    );
+    let log = (container.docker)(&["logs", &container.id]);
+    assert!(
+        log.stderr.contains("the container may use 64 MiB"),
+        "{}",
+        log.stderr
+    );
 }
 
 #[test]

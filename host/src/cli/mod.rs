@@ -85,13 +85,20 @@ pub struct SandboxArgs {
     )]
     pub models: Vec<NamedModel>,
 
-    /// Memory that one sandbox may use, in MiB
-    #[arg(long, env = "PINHOLE_MEMORY_MIB", value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Sandbox")]
-    pub memory_mib: u32,
+    /// Memory that one sandbox may use, in MiB [default: 512, or what the container's memory leaves]
+    #[arg(long, env = "PINHOLE_MEMORY_MIB", value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Sandbox")]
+    pub memory_mib: Option<u32>,
 
     /// How long one classification may run, in milliseconds
     #[arg(long, env = "PINHOLE_DEADLINE_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(10..=3_600_000), help_heading = "Sandbox")]
     pub deadline_ms: u64,
+}
+
+impl SandboxArgs {
+    /// Memory that one sandbox may use, in MiB, where nothing else limits it.
+    pub fn memory_mib(&self) -> u32 {
+        self.memory_mib.unwrap_or(512)
+    }
 }
 
 /// Who runs the model.

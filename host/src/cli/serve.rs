@@ -29,7 +29,7 @@ pub struct ServeArgs {
     #[arg(long, env = "PINHOLE_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = cors::origin, help_heading = "Service")]
     pub cors_origin: Vec<HeaderValue>,
 
-    /// How long requests in flight may go on after SIGTERM or SIGINT, in seconds
+    /// How long requests in flight may go on after SIGTERM, SIGINT or SIGHUP, in seconds
     #[arg(
         long,
         env = "PINHOLE_GRACE_S",
@@ -53,7 +53,7 @@ pub struct ServeArgs {
     )]
     pub model_path: Option<PathBuf>,
 
-    /// Classifications that run at the same time [default: the cores of this machine]
+    /// Classifications that run at the same time [default: the cores of this machine, or what the container's memory leaves]
     #[arg(long, env = "PINHOLE_WORKERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Admission")]
     pub workers: Option<u32>,
 
@@ -76,9 +76,9 @@ pub struct ServeArgs {
     pub queue_timeout_ms: u64,
 
     /// Memory for the bodies of requests that arrive or wait, and for long answers that are fetched, in MiB; a request
-    /// beyond it is answered 503
-    #[arg(long, env = "PINHOLE_BODIES_MIB", value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Admission")]
-    pub bodies_mib: u32,
+    /// beyond it is answered 503 [default: 256, or what the container's memory leaves]
+    #[arg(long, env = "PINHOLE_BODIES_MIB", value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Admission")]
+    pub bodies_mib: Option<u32>,
 
     /// Images, or tensors, that one request may hold; each is a classification of its own
     #[arg(long, env = "PINHOLE_MAX_BATCH", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Admission")]
@@ -128,7 +128,29 @@ pub struct ServeArgs {
     )]
     pub min_body_rate: u64,
 
-    /// Connections that are open at the same time; further ones wait to be accepted
+    /// How long an answer may wait for its client to take it, in milliseconds
+    #[arg(
+        long,
+        env = "PINHOLE_ANSWER_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 30_000,
+        help_heading = "Connections"
+    )]
+    pub answer_timeout_ms: u64,
+
+    /// The slowest that an answer that waits may be taken, in bytes a second, after its first five seconds (one, where others wait
+    /// for a connection); 0 turns this off
+    #[arg(
+        long,
+        env = "PINHOLE_MIN_ANSWER_RATE",
+        value_name = "BYTES",
+        default_value_t = 1000,
+        help_heading = "Connections"
+    )]
+    pub min_answer_rate: u64,
+
+    /// Connections that are open at the same time; further ones wait to be accepted, but for a few that may ask for health and
+    /// metrics
     #[arg(long, env = "PINHOLE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Connections")]
     pub max_connections: u32,
 

@@ -38,7 +38,7 @@ impl Limits {
     /// As the command line gives them.
     pub fn new(args: &SandboxArgs) -> Self {
         Self {
-            memory_bytes: (args.memory_mib as usize) << 20,
+            memory_bytes: (args.memory_mib() as usize) << 20,
             deadline: Duration::from_millis(args.deadline_ms),
             reuse: 1,
         }
@@ -135,6 +135,11 @@ impl Sandbox {
     /// The model in the component.
     pub fn model(&self) -> &ModelInfo {
         &self.model
+    }
+
+    /// How long one call may run.
+    pub fn deadline(&self) -> Duration {
+        self.limits.deadline
     }
 
     /// How many instances were made to answer.

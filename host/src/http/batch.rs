@@ -1,18 +1,18 @@
-//! Several images in one request: each is admitted, classified and interrupted on its own.
+//! Several images in one request: each is admitted, classified and interrupted on its own, and all have the time of one.
 
 use crate::error::Error;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::future::Future;
 
-/// Asks for each, as many at a time as there are workers, so that one request cannot fill the queue. Answers in order,
+/// Asks for each, telling how many come before it, as many at a time as there are workers, so that one request cannot fill the queue. Answers in order,
 /// refusals among them.
 pub async fn each<T, R, F: Future<Output = R>>(
     workers: u32,
     items: Vec<T>,
-    ask: impl Fn(T) -> F,
+    ask: impl Fn(usize, T) -> F,
 ) -> Vec<R> {
-    stream::iter(items)
-        .map(ask)
+    stream::iter(items.into_iter().enumerate())
+        .map(|(rank, item)| ask(rank, item))
         .buffered(workers as usize)
         .collect()
         .await
@@ -22,7 +22,7 @@ pub async fn each<T, R, F: Future<Output = R>>(
 pub async fn all<T, R, F: Future<Output = Result<R, Error>>>(
     workers: u32,
     items: Vec<T>,
-    ask: impl Fn(T) -> F,
+    ask: impl Fn(usize, T) -> F,
 ) -> Result<Vec<R>, Error> {
     let count = items.len();
     let name = |(index, result): (usize, Result<R, Error>)| match result {
@@ -33,8 +33,8 @@ pub async fn all<T, R, F: Future<Output = Result<R, Error>>>(
         }),
         result => result,
     };
-    stream::iter(items)
-        .map(ask)
+    stream::iter(items.into_iter().enumerate())
+        .map(|(rank, item)| ask(rank, item))
         .buffered(workers as usize)
         .enumerate()
         .map(name)
@@ -46,7 +46,7 @@ pub async fn all<T, R, F: Future<Output = Result<R, Error>>>(
 mod tests {
     use super::*;
 
-    async fn even(number: u32) -> Result<u32, Error> {
+    async fn even(_: usize, number: u32) -> Result<u32, Error> {
         // Later ones are faster.
         for _ in number..10 {
             tokio::task::yield_now().await;

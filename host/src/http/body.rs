@@ -16,22 +16,38 @@ const UNIT: usize = 1024;
 /// A body is not called slow before this much time: a slow start is no attack.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// Where memory for bodies is short, a body must arrive so many times as fast.
+const IN_NEED: u64 = 64;
+
 /// So many times the limit is read on after a refusal, and then the connection breaks.
 const ENDLESS: usize = 4;
 
 /// Memory for all bodies, and long answers, that are held at the same time.
-pub struct Budget(Arc<Semaphore>);
+pub struct Budget {
+    free: Arc<Semaphore>,
+    /// Units of all of it.
+    all: usize,
+}
 
 impl Budget {
     /// A budget of so many MiB.
     pub fn new(mib: u32) -> Self {
-        Self(Arc::new(Semaphore::new(mib as usize * (1 << 20) / UNIT)))
+        let all = mib as usize * (1 << 20) / UNIT;
+        Self {
+            free: Arc::new(Semaphore::new(all)),
+            all,
+        }
+    }
+
+    /// Whether less than a quarter is left.
+    fn is_short(&self) -> bool {
+        self.free.available_permits() < self.all / 4
     }
 
     /// Takes memory, if there is so much, until the permit is dropped.
     pub fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::BodiesFull)?;
-        self.0
+        self.free
             .clone()
             .try_acquire_many_owned(units)
             .map_err(|_| Error::BodiesFull)
@@ -51,14 +67,16 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
         limit: limits.body_bytes,
     };
     let hint = body.size_hint();
-    // A declared length is refused, or reserved, before a byte of it is read.
+    // A declared length is refused before a byte of it is read; but what is only declared takes no memory from anybody.
     if hint.lower() > limits.body_bytes as u64 {
         return Err(too_large());
     }
-    let mut permit = budget.take(hint.lower() as usize)?;
-    let mut bytes = BytesMut::with_capacity(hint.lower() as usize);
+    let mut permit = budget.take(0)?;
+    let mut bytes = BytesMut::new();
     let mut pace = Pace::start(limits);
     loop {
+        // Where memory is short, who is slow holds it for too long.
+        pace.in_need = budget.is_short();
         let frame = match timeout_at(pace.latest(), body.frame()).await {
             Err(_) => return Err(Error::SlowBody),
             Ok(None) => break,
@@ -75,8 +93,12 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
         }
         let held = permit.num_permits() * UNIT;
         if bytes.len() + data.len() > held {
-            // Chunked bodies grow: in steps that double, so that the budget is asked rarely.
-            permit.merge(budget.take((bytes.len() + data.len() - held).max(held))?);
+            // In steps that double, so that the budget is asked rarely, up to what was declared.
+            let needed = bytes.len() + data.len();
+            let declared = usize::try_from(hint.upper().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+            let whole = (held * 2).min(declared).max(needed);
+            permit.merge(budget.take(whole - held)?);
+            bytes.reserve(whole - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }
@@ -95,6 +117,8 @@ pub struct Pace {
     start: Instant,
     received: usize,
     limits: Limits,
+    /// Whether memory for bodies is short.
+    in_need: bool,
 }
 
 impl Pace {
@@ -104,6 +128,7 @@ impl Pace {
             start: Instant::now(),
             received: 0,
             limits: *limits,
+            in_need: false,
         }
     }
 
@@ -121,7 +146,9 @@ impl Pace {
     /// rate.
     pub fn latest(&self) -> Instant {
         let end = self.start + self.limits.body_timeout;
-        match (self.received as u64 * 1000).checked_div(self.limits.min_body_rate) {
+        let need = if self.in_need { IN_NEED } else { 1 };
+        let rate = self.limits.min_body_rate.saturating_mul(need);
+        match (self.received as u64 * 1000).checked_div(rate) {
             Some(earned) => end.min(self.start + FIRST + Duration::from_millis(earned)),
             None => end,
         }
@@ -154,6 +181,13 @@ mod tests {
         assert_eq!(after(0, &limits()), FIRST);
         assert_eq!(after(5000, &limits()), FIRST + Duration::from_secs(5));
         assert_eq!(after(900_000, &limits()), limits().body_timeout);
+        let pace = Pace {
+            received: 5000,
+            in_need: true,
+            ..Pace::start(&limits())
+        };
+        let earned = Duration::from_millis(5000 / IN_NEED);
+        assert_eq!(pace.latest() - pace.start, FIRST + earned);
         let any = Limits {
             min_body_rate: 0,
             ..limits()

@@ -1,50 +1,67 @@
 //! Connections: how many, how slow, how they end.
 
+use super::drain::{self, Drained};
+use super::places::{Place, Places};
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What connections may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many are open at the same time; further ones wait to be accepted.
-    pub connections: u32,
     /// Bytes of a request's head.
     pub header_bytes: usize,
     /// For a request's head to arrive, and for a connection to idle.
     pub header_timeout: Duration,
+    /// How slowly answers may be taken.
+    pub answers: drain::Limits,
+}
+
+/// What answers on connections.
+#[derive(Clone)]
+pub struct Routers {
+    /// Everything.
+    pub all: Router,
+    /// On the places that are kept: health and metrics.
+    pub kept: Router,
 }
 
 /// Accepts and serves connections until `ended` turns true, then lets the requests in flight finish.
 pub async fn accept(
     listener: TcpListener,
-    router: Router,
+    routers: Routers,
     limits: Limits,
+    places: Arc<Places>,
     mut ended: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections as usize));
     let mut connections = JoinSet::new();
     loop {
         let place = tokio::select! {
             _ = ended.changed() => break,
-            place = places.clone().acquire_owned() => place,
+            place = places.next() => place,
+            // Collects connections that have ended.
+            Some(_) = connections.join_next() => continue,
         };
         let accepted = tokio::select! {
             _ = ended.changed() => break,
             accepted = listener.accept() => accepted,
-            // Collects connections that have ended.
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = serve(stream, router.clone(), limits, ended.clone());
+                let place = places.better(place);
+                let router = match place {
+                    Place::Any(_) => routers.all.clone(),
+                    Place::Kept(_) => routers.kept.clone(),
+                };
+                let connection = serve(stream, router, limits, places.clone(), ended.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -60,7 +77,8 @@ pub async fn accept(
     // Connections that the kernel has taken already belong to us: they are served, and then closed.
     let poll = Duration::ZERO;
     while let Ok(Ok((stream, _))) = tokio::time::timeout(poll, listener.accept()).await {
-        connections.spawn(serve(stream, router.clone(), limits, ended.clone()));
+        let router = routers.all.clone();
+        connections.spawn(serve(stream, router, limits, places.clone(), ended.clone()));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -70,17 +88,19 @@ async fn serve(
     stream: TcpStream,
     router: Router,
     limits: Limits,
+    places: Arc<Places>,
     mut ended: watch::Receiver<bool>,
 ) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    let stream = Drained::new(stream, limits.answers, places);
     let mut connection = pin!(
         http1::Builder::new()
             // Without a timer, hyper silently has no header timeout.
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(stream, TowerToHyperService::new(router))
     );
     let finished = tokio::select! {
         result = connection.as_mut() => Some(result),

@@ -2,7 +2,8 @@
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
 //! under limits, `linger` reads on where a refusal came first, `predict`, `v1`, `v2`, `health` and `page` answer, `docs`
-//! describes them, `compress` packs answers, `answers` counts their memory, `cors` lets other sites' pages ask, `status` alone chooses statuses.
+//! describes them, `head` refuses what is no HTTP, `drain` and `places` keep clients from holding connections, `compress` packs
+//! answers, `answers` counts their memory, `cors` lets other sites' pages ask, `status` alone chooses statuses.
 
 mod access;
 mod answers;
@@ -13,10 +14,13 @@ pub mod connection;
 pub mod cors;
 #[cfg(feature = "docs")]
 mod docs;
+pub mod drain;
+mod head;
 mod health;
 mod linger;
 mod page;
 mod paths;
+mod places;
 mod predict;
 #[cfg(test)]
 mod sample;
@@ -29,12 +33,12 @@ mod values;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::trace;
-use crate::workers::{Served, Workers};
+use crate::workers::{Served, Turn, Workers};
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_ENCODING;
+use axum::http::header::{CONNECTION, CONTENT_ENCODING};
 use axum::http::{HeaderValue, Request, Response, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::response::IntoResponse;
@@ -42,6 +46,7 @@ use axum::routing::{MethodRouter, get, post};
 use body::{Budget, Held};
 use bytes::Bytes;
 use pinhole_request::{base64, header};
+use places::Places;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -67,17 +72,19 @@ pub struct App {
     metrics: Metrics,
     limits: Limits,
     bodies: Budget,
+    places: Arc<Places>,
     ready: AtomicBool,
 }
 
 impl App {
     /// Not ready until told so.
-    pub fn new(workers: Workers, limits: Limits) -> anyhow::Result<Self> {
+    pub fn new(workers: Workers, limits: Limits, connections: u32) -> anyhow::Result<Self> {
         Ok(Self {
             metrics: Metrics::new(&workers).context("The metrics cannot be set up")?,
             workers,
             limits,
             bodies: Budget::new(limits.bodies_mib),
+            places: Arc::new(Places::new(connections)),
             ready: AtomicBool::new(false),
         })
     }
@@ -85,6 +92,11 @@ impl App {
     /// The threads that classify.
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// The places for connections.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Says whether new requests should come here.
@@ -120,14 +132,14 @@ impl App {
     }
 
     /// Classifies an image that came in a request.
-    async fn classify(&self, image: Bytes, top_k: u32) -> Result<Served, Error> {
+    async fn classify(&self, image: Bytes, top_k: u32, turn: Turn) -> Result<Served, Error> {
         if image.is_empty() {
             return Err(Error::BadRequest(
                 "The image is empty: there are no bytes in it.".into(),
             ));
         }
         let (start, clock) = (SystemTime::now(), Instant::now());
-        let result = self.workers.classify(image, top_k).await;
+        let result = self.workers.classify(image, top_k, turn).await;
         if let Ok(served) = &result {
             trace::classified(start, served);
         }
@@ -136,9 +148,9 @@ impl App {
     }
 
     /// Runs the model on a tensor that came in a request.
-    async fn infer(&self, tensor: Vec<f32>) -> Result<Served<Vec<f32>>, Error> {
+    async fn infer(&self, tensor: Vec<f32>, turn: Turn) -> Result<Served<Vec<f32>>, Error> {
         let clock = Instant::now();
-        let result = self.workers.infer(tensor).await;
+        let result = self.workers.infer(tensor, turn).await;
         self.metrics.inferred(&result, clock.elapsed());
         result
     }
@@ -182,12 +194,37 @@ pub fn router(app: Arc<App>, origins: &[HeaderValue]) -> Router {
         None => router,
     };
     let router = router
+        .layer(from_fn(head::check))
         .layer(from_fn_with_state(app.clone(), access::log))
         .with_state(app);
     // A path is brought into the router's form before the router sees it.
     Router::new()
         .fallback_service(router)
         .layer(map_request(paths::rewrite))
+}
+
+/// What answers on the places that are kept: whether the service is alive, and what it counts. Everything else is told to come
+/// back.
+pub fn kept_router(app: Arc<App>) -> Router {
+    let mut routes: Vec<Route> = vec![
+        ("/health".into(), get(health::ready)),
+        ("/metrics".into(), get(metrics)),
+    ];
+    routes.extend(v2::health_routes());
+    routes
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(&path, methods)
+        })
+        .fallback(|uri: Uri| async move {
+            let mut response = refuse(&uri, Error::Busy);
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            response
+        })
+        .layer(from_fn(head::check))
+        .layer(from_fn_with_state(app.clone(), access::log))
+        .with_state(app)
 }
 
 /// Everything that was counted, for Prometheus.
@@ -198,7 +235,7 @@ pub fn router(app: Arc<App>, origins: &[HeaderValue]) -> Router {
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, Error> {
     let text = app
         .metrics
-        .text(&app.workers, app.is_ready())
+        .text(&app.workers, app.is_ready(), app.places.closed())
         .map_err(Error::Metrics)?;
     Ok(status::text(
         "text/plain; version=0.0.4; charset=utf-8",

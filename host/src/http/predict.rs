@@ -5,6 +5,7 @@ use super::access::Work;
 use super::docs::openapi::{File, Files, OneOrSeveral};
 use super::{App, batch, off_thread, status};
 use crate::error::Error;
+use crate::workers::Turn;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -71,7 +72,8 @@ pub async fn predict(
     let mut response = match uploads.as_mut_slice() {
         [one] => {
             let image = std::mem::take(&mut one.image);
-            let answer = classify(&app, image, wanted, start, &mut work).await?;
+            let turn = app.workers().turn(0, Instant::now());
+            let answer = classify(&app, (image, turn), wanted, start, &mut work).await?;
             status::ok(&answer)
         }
         _ => several(&app, uploads, wanted, &mut work).await,
@@ -87,9 +89,12 @@ async fn several(
     wanted: Wanted,
     work: &mut Work,
 ) -> Response<Body> {
-    let ask = |upload: Upload| async move {
+    let begun = Instant::now();
+    let ask = |rank, upload: Upload| async move {
         let mut work = Work::default();
-        let answer = classify(app, upload.image, wanted, Instant::now(), &mut work).await;
+        let turn = app.workers().turn(rank, begun);
+        let start = Instant::now();
+        let answer = classify(app, (upload.image, turn), wanted, start, &mut work).await;
         (upload.name, answer, work)
     };
     let workers = app.workers().admission().workers;
@@ -115,12 +120,12 @@ async fn several(
 
 async fn classify(
     app: &App,
-    image: Bytes,
+    (image, turn): (Bytes, Turn),
     wanted: Wanted,
     start: Instant,
     work: &mut Work,
 ) -> Result<Answer, Error> {
-    let served = app.classify(image, wanted.top_k).await?;
+    let served = app.classify(image, wanted.top_k, turn).await?;
     work.add(
         &served.answered.output.timings,
         served.queue,

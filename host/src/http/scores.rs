@@ -4,6 +4,7 @@ use super::access::Work;
 use super::{App, batch};
 use crate::error::Error;
 use bytes::Bytes;
+use std::time::Instant;
 
 /// What is to be classified.
 #[derive(Debug, PartialEq)]
@@ -36,11 +37,13 @@ pub struct Scores {
 /// Asks for each image or tensor; if one is refused, all are. Classes that an image is not among the best `top_k` of have 0.
 pub async fn of(app: &App, input: Input, top_k: u32) -> Result<Scores, Error> {
     let workers = app.workers().admission().workers;
+    let start = Instant::now();
+    let turn = |rank| app.workers().turn(rank, start);
     let mut work = Work::default();
     let mut rows = Vec::new();
     let content = match input {
         Input::Images(images) => {
-            let ask = |image| app.classify(image, top_k);
+            let ask = |rank, image| app.classify(image, top_k, turn(rank));
             for one in batch::all(workers, images, ask).await? {
                 work.add(
                     &one.answered.output.timings,
@@ -58,8 +61,8 @@ pub async fn of(app: &App, input: Input, top_k: u32) -> Result<Scores, Error> {
             Content::Probabilities
         }
         Input::Tensors(tensors) => {
-            let ask = |tensor| async {
-                let served = app.infer(tensor).await?;
+            let ask = |rank, tensor| async move {
+                let served = app.infer(tensor, turn(rank)).await?;
                 if served.answered.output.iter().all(|score| score.is_finite()) {
                     Ok(served)
                 } else {

@@ -54,6 +54,8 @@ struct States {
     busy: IntGauge,
     waiting: IntGauge,
     instances: IntCounter,
+    closed: IntCounter,
+    lost: IntCounter,
     process: process::Process,
 }
 
@@ -166,6 +168,14 @@ impl Metrics {
                     "pinhole_instances_total",
                     "Sandboxes that were made to answer.",
                 )?,
+                closed: new.counter(
+                    "pinhole_connections_closed_total",
+                    "Connections that were closed since their clients did not take their answers.",
+                )?,
+                lost: new.counter(
+                    "pinhole_log_lines_lost_total",
+                    "Lines of the log that were lost since nobody read them.",
+                )?,
                 process: process::Process::new(&new)?,
             }),
             registry,
@@ -247,12 +257,14 @@ impl Metrics {
     }
 
     /// Everything, in Prometheus' text format.
-    pub fn text(&self, workers: &Workers, ready: bool) -> prometheus::Result<String> {
+    pub fn text(&self, workers: &Workers, ready: bool, closed: u64) -> prometheus::Result<String> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.ready.set(ready.into());
         states.busy.set(workers.busy().into());
         states.waiting.set(workers.waiting().into());
         catch_up(&states.instances, workers.instances());
+        catch_up(&states.closed, closed);
+        catch_up(&states.lost, crate::log::lost());
         states.process.read();
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }

@@ -35,14 +35,13 @@ const REPOSITORY: &str = "/v2/repository/models/{model}";
 pub fn routes() -> Vec<Route> {
     let mut routes = vec![
         ("/v2".into(), get(metadata::server)),
-        ("/v2/health/live".into(), get(metadata::live)),
-        ("/v2/health/ready".into(), get(metadata::ready)),
         ("/v2/models".into(), get(metadata::models)),
         ("/v2/models/stats".into(), get(triton::all_statistics)),
         ("/v2/repository/index".into(), post(triton::index)),
         (format!("{REPOSITORY}/load"), post(triton::load)),
         (format!("{REPOSITORY}/unload"), post(triton::unload)),
     ];
+    routes.extend(health_routes());
     for model in [MODEL, VERSION] {
         routes.extend([
             (model.into(), get(metadata::model)),
@@ -53,6 +52,14 @@ pub fn routes() -> Vec<Route> {
         ]);
     }
     routes
+}
+
+/// Those that say whether the service is alive.
+pub fn health_routes() -> Vec<Route> {
+    vec![
+        ("/v2/health/live".into(), get(metadata::live)),
+        ("/v2/health/ready".into(), get(metadata::ready)),
+    ]
 }
 
 /// Whether a path is the protocol's, so that refusals there look as it says.
