@@ -54,11 +54,11 @@ pub struct ModelConfig {
 pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, String> {
     let onnx = pinhole_onnx::framework();
     let (described, preprocessing, input) = parsed(&onnx, file, &config, ended)?;
-    let scores_are_probabilities = config
-        .probabilities
-        .unwrap_or(described.ends_in_probabilities);
-    let network = network(&onnx, described, input, config.precision, ended)?;
+    let told = config.probabilities;
+    let ends_in_probabilities = described.ends_in_probabilities;
+    let (network, seen) = network(&onnx, described, input, config.precision, ended)?;
     one_label_a_class(network.classes, &config.labels)?;
+    let scores_are_probabilities = meaning(told, ends_in_probabilities, &seen)?;
     Ok(Model {
         name: config.name,
         version: config.version,
@@ -107,6 +107,33 @@ fn parsed(
     Ok((described, preprocessing, input))
 }
 
+/// Whether scores are probabilities: as the configuration says, if what the model gave on two inputs can be that; else as the file
+/// or these tell.
+fn meaning(
+    told: Option<bool>,
+    ends_in_probabilities: bool,
+    seen: &[Vec<f32>],
+) -> Result<bool, String> {
+    /// How far their sum may be from 1: 16-bit floats, and steps of 1/256.
+    const NEAR: f32 = 0.05;
+    let each = |is: fn(&[f32]) -> bool| seen.iter().all(|scores| is(scores));
+    let within = each(|scores| scores.iter().all(|score| (-1e-3..=1.001).contains(score)));
+    let add_up =
+        each(|scores| scores.len() > 1 && (scores.iter().sum::<f32>() - 1.0).abs() <= NEAR);
+    match told {
+        Some(true) if !within => Err(
+            "The configuration says `softmax = false`, but the model's scores are no probabilities: some are below 0 or above 1. Leave `softmax` out, or say `softmax = true`."
+                .into(),
+        ),
+        Some(false) if within && add_up => Err(
+            "The configuration says `softmax = true`, but the model's scores are probabilities already: they add up to 1. Leave `softmax` out, or say `softmax = false`."
+                .into(),
+        ),
+        Some(told) => Ok(told),
+        None => Ok(within && (ends_in_probabilities || add_up)),
+    }
+}
+
 fn one_label_a_class(classes: usize, labels: &[String]) -> Result<(), String> {
     if classes == labels.len() {
         return Ok(());
@@ -130,11 +157,13 @@ fn network(
     input: Input,
     precision: Precision,
     ended: fn(&str),
-) -> Result<Network, String> {
+) -> Result<(Network, Vec<Vec<f32>>), String> {
     // Two copies: one is checked in full precision, whatever precision is wanted, and one is kept.
     let kept = layers(onnx, &model, &input);
     let checked = kept.clone();
     let rounds = |layers: &Recognised| layers.builder.is_quantised();
+    let is_quantised = model.is_quantised();
+    let rounds_here = checked.as_ref().is_ok_and(rounds);
     // Rounding makes much of a last bit: what rounds is compared without.
     let smooth = checked
         .as_ref()
@@ -146,6 +175,9 @@ fn network(
     // This run shows that the model can be run at all, too.
     let probe = probe(input.elements());
     let mut expected = tract.run(&probe).map_err(|error| error.to_string())?;
+    let even = vec![0.25; input.elements()];
+    let other = tract.run(&even).map_err(|error| error.to_string())?;
+    let mut seen = vec![expected.clone(), other];
     ended("warm up");
     let own = || {
         let mut checked = checked?;
@@ -157,7 +189,21 @@ fn network(
         check(&built(&input, checked, Precision::Fp32)?, &probe, &expected)?;
         built(&input, kept?, precision)
     };
-    Ok(own().unwrap_or(tract))
+    match own() {
+        Ok(own) => {
+            if rounds_here {
+                // What tract makes of rounded tensors is not to be believed.
+                seen = vec![own.run(&probe).map_err(|error| error.to_string())?];
+                seen.push(own.run(&even).map_err(|error| error.to_string())?);
+            }
+            Ok((own, seen))
+        }
+        // Between QuantizeLinear and DequantizeLinear tract answers something else than ONNX Runtime.
+        Err(why) if is_quantised => Err(format!(
+            "The model is quantised (QDQ) in a form that cannot be run here: {why}. Bake the model that it was made of; with --precision int8 it is as small."
+        )),
+        Err(_) => Ok((tract, seen)),
+    }
 }
 
 /// The model as layers of our kernels, or why it is none.
@@ -233,7 +279,11 @@ fn settle(model: &onnx::Described, config: &ModelConfig) -> Result<(Preprocessin
         ));
     }
     let crop = size.or(config.crop).unwrap_or(224);
+    let bytes = model.element_type == DatumType::U8;
     let (mean, std): (&[f32], &[f32]) = match colour {
+        // A model that takes bytes takes pixels as they are, and does the rest itself.
+        Colour::Grey if bytes => (&[0.0], &[1.0 / 255.0]),
+        _ if bytes => (&[0.0; 3], &[1.0 / 255.0; 3]),
         Colour::Rgb => (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
         Colour::Bgr => (&[0.406, 0.456, 0.485], &[0.225, 0.224, 0.229]),
         Colour::Grey => (&[0.5], &[0.5]),

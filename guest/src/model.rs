@@ -4,7 +4,7 @@ use crate::decode::{Decoded, decode};
 use crate::error::ClassifyError;
 use crate::infer::Network;
 use crate::preprocess::Preprocessing;
-use crate::rank::{softmax, top_k};
+use crate::rank::{probabilities, top_k};
 use std::time::{Duration, Instant};
 
 /// One class of an answer.
@@ -84,7 +84,7 @@ impl Model {
         let probabilities = if self.scores_are_probabilities {
             scores.to_vec()
         } else {
-            softmax(scores)
+            probabilities(scores)
         };
         if probabilities
             .iter()

@@ -91,8 +91,8 @@ fn encode(values: &[f32], to: ElementType) -> Vec<u8> {
             .iter()
             .flat_map(|value| f16::from_f32(*value).to_le_bytes())
             .collect(),
-        // Saturates, as tract does.
-        ElementType::Uint8 => values.iter().map(|value| *value as u8).collect(),
+        // Rounded to the nearest, and limited.
+        ElementType::Uint8 => values.iter().map(|value| value.round() as u8).collect(),
     }
 }
 
@@ -159,8 +159,8 @@ mod tests {
             [-1.5, 0.099_975_586, f32::INFINITY]
         );
         assert_eq!(
-            run(ElementType::Uint8, &[-1.0, 7.0, 300.0]),
-            [0.0, 7.0, 255.0]
+            run(ElementType::Uint8, &[-1.0, 7.0, 7.6, 300.0]),
+            [0.0, 7.0, 8.0, 255.0]
         );
     }
 

@@ -74,12 +74,7 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
     }
 
     let (element_type, dims) = tensor_of(input)?;
-    let last = graph
-        .node
-        .iter()
-        .find(|node| node.output.contains(&output.name));
-    let ends_in_probabilities =
-        last.is_some_and(|node| matches!(node.op_type.as_str(), "Softmax" | "Sigmoid"));
+    let ends_in_probabilities = pinhole_onnx::ends_in_probabilities(graph, &output.name);
     let (input, output) = (input.name.clone(), output.name.clone());
     Ok(Described {
         proto,
@@ -100,6 +95,14 @@ impl Described {
             (false, true) => Some(Layout::Nhwc),
             (false, false) => None,
         }
+    }
+
+    /// Whether tensors are rounded to 8 bits on the way.
+    pub fn is_quantised(&self) -> bool {
+        let nodes = self.proto.graph.iter().flat_map(|graph| &graph.node);
+        nodes
+            .into_iter()
+            .any(|node| node.op_type == "QuantizeLinear")
     }
 
     /// The same model, but nothing in it is rounded to 8 bits on the way. The error is the end of a sentence.

@@ -20,6 +20,14 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
     weights.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
+/// Probabilities of a model's scores. One score is that of one class or its opposite: a softmax of it would always be 1.
+pub fn probabilities(logits: &[f32]) -> Vec<f32> {
+    match logits {
+        &[logit] => vec![(1.0 / (1.0 + (-f64::from(logit)).exp())) as f32],
+        logits => softmax(logits),
+    }
+}
+
 /// The `k` best classes, best first, ties in order of class.
 pub fn top_k(probabilities: &[f32], k: usize) -> Vec<Ranked> {
     let mut ranked: Vec<Ranked> = probabilities
@@ -49,6 +57,14 @@ mod tests {
     fn softmax_survives_huge_scores() {
         assert_eq!(softmax(&[3e38, -3e38]), [1.0, 0.0]);
         assert_eq!(softmax(&[-1e30, -1e30]), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn one_score_is_a_yes_or_a_no() {
+        assert_eq!(probabilities(&[0.0]), [0.5]);
+        assert!((probabilities(&[2.0])[0] - 0.880_797_1).abs() < 1e-6);
+        assert_eq!(probabilities(&[-200.0]), [0.0]);
+        assert_eq!(probabilities(&[1.0, 1.0]), [0.5, 0.5]);
     }
 
     #[test]

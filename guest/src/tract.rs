@@ -41,6 +41,14 @@ impl Plan {
     }
 
     fn evaluate(&self, tensor: &[f32]) -> TractResult<Vec<f32>> {
+        let whole: Vec<f32>;
+        let tensor = if self.element_type == DatumType::U8 {
+            // A cast would cut fractions off: pixels that were resized would be darker by half a step.
+            whole = tensor.iter().map(|value| value.round()).collect();
+            &whole
+        } else {
+            tensor
+        };
         let input = Tensor::from_shape(&self.shape, tensor)?
             .cast_to_dt(self.element_type)?
             .into_owned();

@@ -85,7 +85,12 @@ pub fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
 /// Reads a text.
 #[cfg(feature = "bake")]
 pub fn read_text(path: &Path, what: &str) -> Result<String> {
-    String::from_utf8(read(path, what, TEXT_BYTES)?).map_err(|_| {
+    let mut bytes = read(path, what, TEXT_BYTES)?;
+    // Some editors begin a file with a byte order mark, which is no part of its first line.
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(.."\u{feff}".len());
+    }
+    String::from_utf8(bytes).map_err(|_| {
         anyhow!(
             "The {what} {} cannot be read: it is not a text in UTF-8.",
             path.display()

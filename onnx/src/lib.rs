@@ -2,11 +2,13 @@
 //! them alike. tract parses them; `recognise` finds the layers that our own kernels run instead of tract.
 
 mod agree;
+mod head;
 mod recognise;
 mod smooth;
 mod steps;
 
 pub use agree::{agree, probe};
+pub use head::ends_in_probabilities;
 pub use recognise::{Recognised, recognise};
 pub use smooth::without_rounding;
 

@@ -12,6 +12,7 @@ mod quantised;
 mod shapes;
 mod windows;
 
+use crate::head::head;
 use attributes::{attribute, window};
 use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId, Unary};
 use quantised::{Stored, Weights};
@@ -112,11 +113,12 @@ pub fn recognise(
         if walk.taken.contains(&index) {
             continue;
         }
-        if node.op_type == "Softmax" && node.output.first().is_some_and(|name| name == result) {
-            softmax = true;
+        if node.op_type == "Softmax" && head(graph, result).is_some_and(|head| head == node) {
+            // What follows gives its probabilities another form only.
             let scores = walk.tensor(node, 0)?;
             walk.values.insert(result, Value::Tensor(scores));
-            continue;
+            softmax = true;
+            break;
         }
         walk.node(node)?;
     }

@@ -20,6 +20,7 @@ mod folders;
 mod forms;
 mod giants;
 mod golden;
+mod heads;
 mod hostile;
 mod http;
 mod instance;

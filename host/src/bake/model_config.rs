@@ -187,6 +187,7 @@ mod tests {
         let read = |text: &str| labels(written(text).path());
         assert_eq!(read("a\r\nb c\n").unwrap(), ["a", "b c"]);
         assert_eq!(read("a\nb").unwrap(), ["a", "b"]);
+        assert_eq!(read("\u{feff}a\nb\n").unwrap(), ["a", "b"]);
         assert!(read("").is_err());
         assert!(read("\n\n").is_err());
         assert!(read("a\n\nb\n").unwrap_err().to_string().contains("Line 2"));

@@ -150,17 +150,34 @@ fn precompiled(engine: &Engine, path: &Path, copy: &Staged) -> Result<Component>
             Staged::Private(bytes) => Component::deserialize(engine, bytes),
         }
     };
-    loaded.map_err(|error| match missing_feature(&error) {
-        Some(feature) => anyhow!(
+    loaded.map_err(|error| match (missing_memory(&error), missing_feature(&error)) {
+        (Some((needed, limit)), _) => anyhow!(
+            "The model in {} needs {needed} MiB of memory before it sees a picture, and a sandbox may use {limit} MiB: give it more with --memory-mib {}.",
+            path.display(),
+            needed.next_multiple_of(64) + 128
+        ),
+        (None, Some(feature)) => anyhow!(
             "This machine's CPU lacks {feature}, and {} was made for CPUs that have it: x86-64-v3 (AVX2 and FMA; Intel since 2013, AMD since 2015) is the least that `pinhole bake --precompile` makes code for. Use a newer CPU, or `wasmtime run` with the .wasm.",
             path.display()
         ),
-        None => anyhow!(
+        (None, None) => anyhow!(
             "{} was precompiled for another CPU or version ({}): make it again with `pinhole bake --precompile`, using this version of pinhole.",
             path.display(),
             error.root_cause().to_string().replace('\n', " ")
         ),
     })
+}
+
+/// How much memory a component begins with, and how much there is for it, in MiB, where that is too little.
+fn missing_memory(error: &wasmtime::Error) -> Option<(u64, u64)> {
+    let text = format!("{error:#}");
+    let number = |after: &str| {
+        let (_, rest) = text.split_once(after)?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let needed = number("minimum byte size of")?;
+    let limit = number("exceeds the limit of")?;
+    Some((needed.div_ceil(1 << 20), limit >> 20))
 }
 
 /// The CPU feature that code was made for and this machine lacks, where that is what is wrong.
