@@ -55,7 +55,11 @@ fn every_kind_is_answered_as_its_pixels_are() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Others' reports. Of JPEG, only those that are about metadata: the rest is about how its decoder reads pixels.
+/// JPEG files that are refused with a sentence, since their pixels would be wrong: scans of single colours, colours finer than
+/// brightness, factors of three.
+const UNREAD: [&str; 6] = ["j33-", "j37-", "j38-", "j60-", "j61-", "j65-"];
+
+/// Others' reports.
 #[test]
 fn pictures_that_went_wrong_elsewhere_are_right_here() {
     let Some(folder) = shared("cases") else {
@@ -64,12 +68,14 @@ fn pictures_that_went_wrong_elsewhere_are_right_here() {
     let server = Server::start(&[]);
     for entry in list(&folder.join("pictures.json")) {
         let name = entry["file"].as_str().unwrap();
-        if name.starts_with('j') {
-            continue;
-        }
         let reply = server
             .client
             .predict(&std::fs::read(folder.join(name)).unwrap());
+        let unread = UNREAD.iter().any(|kind| name.starts_with(kind));
+        if unread || entry["expect"] == "refuse422" {
+            reply.refusal(422, "invalid-image");
+            continue;
+        }
         let right = folder.join(entry["right"].as_str().unwrap());
         let expected = server.client.predict(&std::fs::read(right).unwrap());
         if name.ends_with(".jpg") {

@@ -1,5 +1,8 @@
 //! JPEG, the format that most pictures arrive in.
 
+mod frame;
+mod tables;
+
 use super::errors::{cut_short, damaged};
 use super::limits::check_size;
 use crate::error::ClassifyError;
@@ -16,6 +19,7 @@ const FORMAT: &str = "JPEG";
 
 /// Decodes a JPEG.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
+    let bytes = &*frame::usual(bytes)?;
     // Not strict: what a browser shows, we classify. What is cut short is looked for below.
     let options = DecoderOptions::default()
         .set_strict_mode(false)

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The markers and the contents of the segments with a length, up to the first scan, as far as they are whole.
-fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, std::ops::Range<usize>)> {
+pub fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, std::ops::Range<usize>)> {
     let mut at = 2;
     std::iter::from_fn(move || {
         loop {

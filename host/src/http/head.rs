@@ -26,17 +26,27 @@ fn host(version: Version, headers: &HeaderMap) -> Result<(), Error> {
         (None, _) if version < Version::HTTP_11 => Ok(()),
         (None, _) => wrong("The request has no Host header, which HTTP/1.1 asks for."),
         (Some(host), None) => {
-            let is_one = |host: &str| {
-                // An empty one is what a request for a URL without a host has. No name of a user belongs there.
-                host.is_empty() || (host.parse::<Authority>().is_ok() && !host.contains('@'))
-            };
-            if host.to_str().is_ok_and(is_one) {
+            if host.to_str().is_ok_and(names_a_host) {
                 Ok(())
             } else {
                 wrong("The request's Host header names no host.")
             }
         }
     }
+}
+
+/// Whether a header's value is a host, and perhaps a port, and nothing else. An empty one is what a request for a URL without a host
+/// has.
+fn names_a_host(value: &str) -> bool {
+    let Ok(authority) = value.parse::<Authority>() else {
+        return value.is_empty();
+    };
+    let port = value.strip_prefix(authority.host()).unwrap_or(value);
+    let is_port = port
+        .strip_prefix(':')
+        .is_none_or(|port| port.bytes().all(|digit| digit.is_ascii_digit()));
+    // Sub-delimiters are allowed in names, and no name that anybody resolves has one; a user's name does not belong here.
+    !value.contains(['@', ',']) && is_port && (port.is_empty() || port.starts_with(':'))
 }
 
 #[cfg(test)]
