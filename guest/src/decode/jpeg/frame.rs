@@ -81,7 +81,7 @@ fn read(bytes: &[u8]) -> Result<Headers, ClassifyError> {
             0xc4 => headers.has_tables = true,
             0xc3 => return Err(kind("losslessly compressed")),
             0xc5..=0xc7 | 0xde => return Err(kind("hierarchical")),
-            0xc9..=0xcb | 0xcd..=0xcf | 0xcc => return Err(kind("arithmetically coded")),
+            0xc9..=0xcf => return Err(kind("arithmetically coded")),
             0xe0 if content.starts_with(b"JFIF\0") => headers.jfif = true,
             0xee => headers.adobe.push((segment, transform(content))),
             _ => {}
