@@ -144,6 +144,20 @@ impl Error {
         }
     }
 
+    /// Whether the service itself may be broken. An image can bring this about as well.
+    pub fn is_our_own(&self) -> bool {
+        match self {
+            Self::Trap(_) | Self::Instance(_) | Self::Guest(ClassifyError::Inference(_)) => true,
+            Self::OneOf { error, .. } => error.is_our_own(),
+            _ => false,
+        }
+    }
+
+    /// Whether there was only no room for the request.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy | Self::BodiesFull | Self::QueueTimeout(_))
+    }
+
     /// The case as a program reads it: lower-case words joined by hyphens.
     pub fn code(&self) -> &'static str {
         match self {

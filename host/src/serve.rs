@@ -5,6 +5,7 @@ use crate::bmp::bmp;
 use crate::cli::ServeArgs;
 use crate::engine::artifact::Source;
 use crate::engine::sandbox::{Limits, Sandbox};
+use crate::error::Error;
 use crate::http::{self, App, connection, drain};
 use crate::log;
 use crate::memory::{self, Shares};
@@ -13,6 +14,7 @@ use crate::workers::{Admission, Workers, cores};
 use anyhow::{Context, Result, anyhow};
 use axum::http::HeaderValue;
 use bytes::Bytes;
+use std::error::Error as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -82,7 +84,7 @@ async fn serve(
     };
     let places = app.places().clone();
     let connections = tokio::spawn(connection::accept(listener, routers, limits, places, ended));
-    let test = tokio::spawn(self_test(app.clone()));
+    let test = tokio::spawn(test_itself(app.clone()));
 
     signals.next().await;
     tracing::info!("draining: requests in flight have {} s", grace.as_secs());
@@ -99,23 +101,61 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Classifies a picture of our own, through the whole path, before the service says that it is ready.
-async fn self_test(app: Arc<App>) {
+/// How long a service waits after a test before the next one.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Tests the service before it says that it is ready, and again whenever something has failed that may be its own fault: a
+/// component that answers no more must not be sent requests. An image that breaks its own sandbox changes nothing, since the test
+/// has another one.
+async fn test_itself(app: Arc<App>) {
+    loop {
+        match self_test(&app).await {
+            Ok(instantiate) if !app.set_ready(true) => tracing::info!(
+                instantiate_us = u64::try_from(instantiate.as_micros()).unwrap_or(u64::MAX),
+                "ready"
+            ),
+            Ok(_) => {}
+            // Under load there is no room for a test either.
+            Err(error) if error.is_busy() && app.is_ready() => {}
+            Err(error) => {
+                if app.set_ready(false) {
+                    tracing::error!(
+                        "the service no longer passes its test, and is not ready: {}",
+                        causes(&error)
+                    );
+                } else {
+                    tracing::error!(
+                        "the self-test failed, and the service is not ready: {}",
+                        causes(&error)
+                    );
+                }
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        }
+        // One bad image after the other shall not have the service test itself all the time.
+        tokio::time::sleep(AGAIN).await;
+        app.doubted().await;
+    }
+}
+
+/// Classifies a picture of our own, through the whole path. Tells how long its sandbox took to be made.
+async fn self_test(app: &App) -> Result<Duration, Error> {
     let picture = Bytes::from(bmp(8, |_, _| [128; 3]));
     let turn = app.workers().turn(0, Instant::now());
-    match app.workers().classify(picture, 1, turn).await {
-        Ok(served) => {
-            app.set_ready(true);
-            tracing::info!(
-                instantiate_us =
-                    u64::try_from(served.answered.instantiate.as_micros()).unwrap_or(u64::MAX),
-                "ready"
-            );
-        }
-        Err(error) => {
-            tracing::error!("the self-test failed, and the service is not ready: {error}")
-        }
+    let served = app.workers().classify(picture, 1, turn).await?;
+    Ok(served.answered.instantiate)
+}
+
+/// An error and what is behind it, which clients are not told.
+fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(" ({error})"));
+        cause = error.source();
     }
+    text
 }
 
 /// SIGTERM, SIGINT and SIGHUP. Taken over early, so that they work for a process that is PID 1 as well.

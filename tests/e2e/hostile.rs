@@ -247,3 +247,41 @@ fn the_grace_period_ends_what_does_not_end_itself() {
         server.log()
     );
 }
+
+#[test]
+fn a_service_that_answers_no_more_says_so_and_comes_back() {
+    // One instance, kept for some calls: what it breaks stays broken for as long as it lives.
+    let server = serve(&["--workers", "1", "--reuse", "8"]);
+    let health = || server.client.get("/health").status;
+    assert_eq!(health(), 200);
+    server.client.predict(b"break").refusal(500, "inference");
+    wait("the service to find out", 30, || {
+        (health() == 503).then_some(())
+    });
+    let log = server.log();
+    assert!(
+        log.contains("no longer passes its test") && log.contains("The model broke."),
+        "{log}"
+    );
+    wait("another instance", 60, || (health() == 200).then_some(()));
+    server.client.predict(b"harmless").answer();
+}
+
+#[test]
+fn bad_images_do_not_make_a_service_unready() {
+    let server = serve(&["--workers", "1"]);
+    for _ in 0..20 {
+        server.client.predict(b"trap").refusal(500, "trap");
+        assert_eq!(server.client.get("/health").status, 200);
+    }
+    // The service has tested itself since, in a sandbox of its own, or will have.
+    wait("its own test", 30, || {
+        let metrics = server.client.get("/metrics").body;
+        let made = metrics
+            .lines()
+            .find(|line| line.starts_with("pinhole_instances_total "));
+        let made: f64 = made?.rsplit_once(' ')?.1.parse().ok()?;
+        (made >= 1.0 + 20.0 + 1.0).then_some(())
+    });
+    assert_eq!(server.client.get("/health").status, 200);
+}

@@ -35,6 +35,7 @@ mod pictures;
 mod readme;
 mod soak;
 mod traces;
+mod unheard;
 mod uploads;
 mod v1;
 mod v2;

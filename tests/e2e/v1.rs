@@ -6,10 +6,6 @@ use serde_json::{Value, json};
 
 const MODEL: &str = "/v1/models/mobilenetv2-cifar10";
 
-fn parsed(reply: &Reply) -> Value {
-    serde_json::from_str(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.body))
-}
-
 fn post(server: &Server, path: &str, body: &Value) -> Reply {
     let body = body.to_string();
     server
@@ -17,24 +13,10 @@ fn post(server: &Server, path: &str, body: &Value) -> Reply {
         .post(path, "application/json", body.as_bytes())
 }
 
-/// Fails unless the request was refused with this status, in the protocol's shape and one sentence.
-#[track_caller]
-fn refused(reply: &Reply, status: u16) -> String {
-    assert_eq!(reply.status, status, "{}", reply.body);
-    let body = parsed(reply);
-    assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
-    let sentence = body["error"].as_str().unwrap();
-    assert!(
-        sentence.ends_with('.') && !sentence.contains('\n'),
-        "{sentence}"
-    );
-    sentence.to_string()
-}
-
 #[test]
 fn status_and_metadata_have_what_each_client_reads() {
     let server = Server::start(&[]);
-    let get = |path: &str| parsed(&server.client.get(path));
+    let get = |path: &str| server.client.get(path).json();
     assert_eq!(
         get("/v1/models"),
         json!({"models": ["mobilenetv2-cifar10"]})
@@ -91,18 +73,18 @@ fn predictions_are_those_of_predict() {
     for path in [":predict", "/versions/1:predict", "/versions/0:predict/"] {
         let path = format!("{MODEL}{path}");
         let rows = json!({"instances": [b64, {"image_bytes": b64}]});
-        let reply = parsed(&post(&server, &path, &rows));
+        let reply = post(&server, &path, &rows).json();
         assert_eq!(reply.as_object().unwrap().len(), 1);
         let rows = reply["predictions"].as_array().unwrap();
         assert_eq!(rows.len(), 2);
         rows.iter().for_each(same);
         let columns = json!({"inputs": {"input": [b64, b64]}, "signature_name": "serving_default"});
-        let reply = parsed(&post(&server, &path, &columns));
+        let reply = post(&server, &path, &columns).json();
         assert_eq!(reply.as_object().unwrap().len(), 1);
         reply["outputs"].as_array().unwrap().iter().for_each(same);
     }
     let classes = json!({"examples": [{"input": b64}, b64]});
-    let reply = parsed(&post(&server, &format!("{MODEL}:classify"), &classes));
+    let reply = post(&server, &format!("{MODEL}:classify"), &classes).json();
     for row in reply["result"].as_array().unwrap() {
         for (pair, prediction) in row.as_array().unwrap().iter().zip(&answer.predictions) {
             assert_eq!(pair[0], prediction.label.as_str());
@@ -120,7 +102,7 @@ fn predictions_are_those_of_predict() {
 #[test]
 fn tensors_are_answered_as_by_version_2() {
     let server = Server::start(&[]);
-    let model = parsed(&server.client.get("/v2/models/mobilenetv2-cifar10"));
+    let model = server.client.get("/v2/models/mobilenetv2-cifar10").json();
     let shape: Vec<usize> = serde_json::from_value(
         model["inputs"][0]["shape"].as_array().unwrap()[1..]
             .to_vec()
@@ -140,7 +122,7 @@ fn tensors_are_answered_as_by_version_2() {
         "name": "input", "datatype": "FP32", "shape": [1, channels, height, width], "data": flat,
     });
     let path = "/v2/models/mobilenetv2-cifar10/infer/";
-    let expected = &parsed(&post(&server, path, &json!({"inputs": [input]})))["outputs"][0]["data"];
+    let expected = &post(&server, path, &json!({"inputs": [input]})).json()["outputs"][0]["data"];
     let path = format!("{MODEL}:predict");
     for body in [
         json!({"instances": [nested]}),
@@ -149,7 +131,7 @@ fn tensors_are_answered_as_by_version_2() {
         json!({"inputs": [nested]}),
         json!({"inputs": {"input": [nested]}}),
     ] {
-        let answer = parsed(&post(&server, &path, &body));
+        let answer = post(&server, &path, &body).json();
         let rows = answer.as_object().unwrap().values().next().unwrap();
         assert_eq!(*rows, json!([expected]));
     }
@@ -158,7 +140,7 @@ fn tensors_are_answered_as_by_version_2() {
         .chunks(width * channels)
         .map(|row| row.chunks(channels).collect())
         .collect();
-    let sentence = refused(&post(&server, &path, &json!({"instances": [last]})), 400);
+    let sentence = post(&server, &path, &json!({"instances": [last]})).protocol_refusal(400);
     assert!(sentence.contains("shape"), "{sentence}");
 }
 
@@ -173,13 +155,13 @@ fn refusals_have_the_protocol_s_shape() {
         "/v1/models/mobilenetv2-cifar10/versions/2",
         "/v1/models/mobilenetv2-cifar10:explain",
     ] {
-        refused(&server.client.get(path), 404);
+        server.client.get(path).protocol_refusal(404);
     }
     let path = format!("{MODEL}:predict");
     let reply = server.client.get(&path);
-    refused(&reply, 405);
+    reply.protocol_refusal(405);
     assert_eq!(reply.header("allow"), Some("POST"));
-    let ask = |body: &Value, status| refused(&post(&server, &path, body), status);
+    let ask = |body: &Value, status| post(&server, &path, body).protocol_refusal(status);
     ask(&json!({}), 400);
     ask(&json!({"instances": [{"b64": ""}]}), 400);
     ask(
@@ -193,10 +175,13 @@ fn refusals_have_the_protocol_s_shape() {
     let sentence = ask(&json!({"instances": [picture, broken]}), 422);
     assert!(sentence.starts_with("Image 2 of 2: "), "{sentence}");
     let long = "m".repeat(4000);
-    let sentence = refused(&server.client.get(&format!("/v1/models/{long}")), 404);
+    let sentence = server
+        .client
+        .get(&format!("/v1/models/{long}"))
+        .protocol_refusal(404);
     assert!(sentence.len() < 300, "{sentence}");
     let other = post(&server, "/v1/models/other:predict", &json!({}));
-    refused(&other, 404);
+    other.protocol_refusal(404);
 }
 
 #[test]

@@ -1,33 +1,15 @@
 //! The Open Inference Protocol by hand: exact shapes of answers and refusals, and what clients do not send.
 
 use crate::common::pictures::{base64, jpeg, large, scene};
-use crate::common::server::{Reply, Server};
+use crate::common::server::Server;
 use serde_json::{Value, json};
 
 const INFER: &str = "/v2/models/mobilenetv2-cifar10/infer";
 
-fn parsed(reply: &Reply) -> Value {
-    serde_json::from_str(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.body))
-}
-
-/// Fails unless the request was refused with this status, in the protocol's shape and one sentence.
-#[track_caller]
-fn refused(reply: &Reply, status: u16) -> String {
-    assert_eq!(reply.status, status, "{}", reply.body);
-    let body = parsed(reply);
-    assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
-    let sentence = body["error"].as_str().unwrap();
-    assert!(
-        sentence.ends_with('.') && !sentence.contains('\n'),
-        "{sentence}"
-    );
-    sentence.to_string()
-}
-
 #[test]
 fn metadata_has_the_protocol_s_fields() {
     let server = Server::start(&[]);
-    let get = |path: &str| parsed(&server.client.get(path));
+    let get = |path: &str| server.client.get(path).json();
     assert_eq!(
         get("/v2"),
         json!({
@@ -87,7 +69,7 @@ fn a_slash_at_the_end_means_nothing() {
     assert_eq!(metrics.status, 200);
     assert!(metrics.body.contains("route=\"/predict\""));
     assert!(!metrics.body.contains("/\","), "{}", metrics.body);
-    refused(&server.client.get("/v2//"), 404);
+    server.client.get("/v2//").protocol_refusal(404);
 }
 
 #[test]
@@ -101,18 +83,17 @@ fn what_triton_s_tools_ask_is_read_only() {
     let models =
         json!([{"name": "mobilenetv2-cifar10", "version": "1", "state": "READY", "reason": ""}]);
     for body in ["", "{}", "null", r#"{"ready": true}"#, r#"{"ready": null}"#] {
-        assert_eq!(parsed(&index(body.as_bytes())), models, "{body}");
+        assert_eq!(index(body.as_bytes()).json(), models, "{body}");
     }
-    refused(&index(b"{"), 400);
-    let config = parsed(
-        &server
-            .client
-            .get("/v2/models/mobilenetv2-cifar10/versions/1/config"),
-    );
+    index(b"{").protocol_refusal(400);
+    let config = server
+        .client
+        .get("/v2/models/mobilenetv2-cifar10/versions/1/config")
+        .json();
     assert_eq!(config["max_batch_size"], 32);
     assert_eq!(config["input"][0]["format"], "FORMAT_NCHW");
     assert_eq!(config["output"][0]["dims"], json!([10]));
-    let statistics = || parsed(&server.client.get("/v2/models/stats"))["model_stats"][0].clone();
+    let statistics = || server.client.get("/v2/models/stats").json()["model_stats"][0].clone();
     let before = statistics();
     let reply = server.client.predict(&jpeg(&scene(64, 64)));
     reply.answer();
@@ -120,11 +101,10 @@ fn what_triton_s_tools_ask_is_read_only() {
     let after = statistics();
     assert_eq!(
         after,
-        parsed(
-            &server
-                .client
-                .get("/v2/models/mobilenetv2-cifar10/versions/1/stats")
-        )["model_stats"][0]
+        server
+            .client
+            .get("/v2/models/mobilenetv2-cifar10/versions/1/stats")
+            .json()["model_stats"][0]
     );
     let more = |pointer: &str| {
         let count = |stats: &Value| stats.pointer(pointer).unwrap().as_u64().unwrap();
@@ -137,15 +117,19 @@ fn what_triton_s_tools_ask_is_read_only() {
     let post = |path: &str| server.client.post(path, "application/json", b"{}");
     for verb in ["load", "unload"] {
         let path = format!("/v2/repository/models/mobilenetv2-cifar10/{verb}");
-        assert!(refused(&post(&path), 501).contains("part of the service"));
-        refused(&post(&format!("/v2/repository/models/other/{verb}")), 404);
+        assert!(
+            post(&path)
+                .protocol_refusal(501)
+                .contains("part of the service")
+        );
+        post(&format!("/v2/repository/models/other/{verb}")).protocol_refusal(404);
     }
 }
 
 #[test]
 fn what_is_not_finite_is_refused_both_ways() {
     let server = Server::start(&[]);
-    let model = parsed(&server.client.get("/v2/models/mobilenetv2-cifar10"));
+    let model = server.client.get("/v2/models/mobilenetv2-cifar10").json();
     let mut shape: Vec<i64> = serde_json::from_value(model["inputs"][0]["shape"].clone()).unwrap();
     shape[0] = 1;
     let elements = shape.iter().product::<i64>() as usize;
@@ -162,7 +146,7 @@ fn what_is_not_finite_is_refused_both_ways() {
         let reply = server
             .client
             .post(INFER, "application/json", body.as_bytes());
-        sentences.push(refused(&reply, 400));
+        sentences.push(reply.protocol_refusal(400));
         let size = elements * 4;
         let mut body = format!(
             r#"{{"inputs": [{{"name": "input", "datatype": "FP32", "shape": {shape:?}, "parameters": {{"binary_data_size": {size}}}}}]}}"#
@@ -172,7 +156,12 @@ fn what_is_not_finite_is_refused_both_ways() {
         body.resize(body.len() + size - 4, 0);
         body.extend(value.to_le_bytes());
         let header = ("inference-header-content-length", length.as_str());
-        sentences.push(refused(&server.client.post_with(INFER, header, &body), 400));
+        sentences.push(
+            server
+                .client
+                .post_with(INFER, header, &body)
+                .protocol_refusal(400),
+        );
     }
     sentences.dedup();
     assert_eq!(sentences.len(), 1, "{sentences:?}");
@@ -190,20 +179,18 @@ fn other_models_and_paths_are_404_in_the_protocol_s_shape() {
         "/v2/nothing",
         "/v2/models/mobilenetv2-cifar10/nothing",
     ] {
-        refused(&server.client.get(path), 404);
+        server.client.get(path).protocol_refusal(404);
     }
-    let sentence = refused(&server.client.get("/v2/models/other"), 404);
+    let sentence = server.client.get("/v2/models/other").protocol_refusal(404);
     assert!(sentence.contains("`other`") && sentence.contains("`mobilenetv2-cifar10`"));
-    refused(&server.client.get("/v2/models/%ff"), 400);
+    server.client.get("/v2/models/%ff").protocol_refusal(400);
     let reply = server.client.get(INFER);
-    refused(&reply, 405);
+    reply.protocol_refusal(405);
     assert_eq!(reply.header("allow"), Some("POST"));
-    refused(
-        &server
-            .client
-            .post("/v2/models/other/infer", "application/json", b"{}"),
-        404,
-    );
+    server
+        .client
+        .post("/v2/models/other/infer", "application/json", b"{}")
+        .protocol_refusal(404);
 }
 
 #[test]
@@ -224,7 +211,10 @@ fn a_picture_alone_is_a_request() {
     assert_eq!(head["outputs"][0]["parameters"]["binary_data_size"], 40);
     for wrong in ["-1", "x", "99999999"] {
         let header = ("inference-header-content-length", wrong);
-        refused(&server.client.post_with(INFER, header, &picture), 400);
+        server
+            .client
+            .post_with(INFER, header, &picture)
+            .protocol_refusal(400);
     }
 }
 
@@ -241,9 +231,9 @@ fn a_batch_is_bounded_and_costs_what_its_pictures_cost() {
             .client
             .post(INFER, "application/json", body.as_bytes())
     };
-    let model = parsed(&server.client.get("/v2/models/mobilenetv2-cifar10"));
+    let model = server.client.get("/v2/models/mobilenetv2-cifar10").json();
     assert_eq!(model["inputs"][0]["name"], "input");
-    let answer = parsed(&ask(2));
+    let answer = ask(2).json();
     let scores = answer["outputs"][0]["data"].as_array().unwrap();
     assert_eq!(scores.len(), 20);
     assert_eq!(scores[..10], scores[10..]);
@@ -252,7 +242,7 @@ fn a_batch_is_bounded_and_costs_what_its_pictures_cost() {
         .map(|score| score.as_f64().unwrap())
         .sum();
     assert!((sum - 1.0).abs() < 1e-4, "{sum}");
-    assert!(refused(&ask(3), 413).contains('2'));
+    assert!(ask(3).protocol_refusal(413).contains('2'));
 }
 
 #[test]
@@ -273,9 +263,13 @@ fn what_cannot_be_decoded_names_the_picture() {
             .post(INFER, "application/json", body.as_bytes())
     };
     assert_eq!(ask(&[&good, &good]).status, 200);
-    assert!(refused(&ask(&[&good, b"nonsense"]), 415).starts_with("Image 2 of 2: "));
-    refused(&ask(&[&good[..good.len() / 2]]), 422);
-    refused(&ask(&[b""]), 400);
-    refused(&ask(&[&large()]), 413);
+    assert!(
+        ask(&[&good, b"nonsense"])
+            .protocol_refusal(415)
+            .starts_with("Image 2 of 2: ")
+    );
+    ask(&[&good[..good.len() / 2]]).protocol_refusal(422);
+    ask(&[b""]).protocol_refusal(400);
+    ask(&[&large()]).protocol_refusal(413);
     assert_eq!(ask(&[&good]).status, 200);
 }

@@ -81,7 +81,15 @@ pub async fn log(
     );
     let span = trace::request(id.to_str().unwrap_or_default(), known(&method), &route);
     trace::take_parent(&span, request.headers());
+    let waiting = Waiting {
+        app: &app,
+        id: &id,
+        route: &route,
+        start,
+    };
     let mut response = next.run(request).instrument(span.clone()).await;
+    // Answered: from here on nothing waits.
+    std::mem::forget(waiting);
     response.headers_mut().insert(REQUEST_ID, id.clone());
     // What a client sent may stand in an answer: no browser shall take it for a page.
     let nosniff = HeaderValue::from_static("nosniff");
@@ -118,6 +126,28 @@ pub async fn log(
         None => tracing::info!(id, method = %told, route, status, outcome, total_ms, "request"),
     }
     response
+}
+
+/// A request that has no answer yet. Its future is dropped when its client goes away, and this with it.
+struct Waiting<'a> {
+    app: &'a App,
+    id: &'a HeaderValue,
+    route: &'a str,
+    start: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.app.gone.fetch_add(1, Ordering::Relaxed);
+        let total_ms = self.start.elapsed().as_secs_f64() * 1e3;
+        tracing::info!(
+            id = self.id.to_str().unwrap_or_default(),
+            route = self.route,
+            outcome = "abandoned",
+            total_ms,
+            "the client went away before it was answered"
+        );
+    }
 }
 
 /// A method is the client's to choose, too: in a metric's label, any but these would be a series of its own.

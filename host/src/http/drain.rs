@@ -3,9 +3,11 @@
 //! What a client does not read stays in buffers, and its connection in the place that it has. A connection whose answer waits to
 //! be taken for too long, or is taken too slowly, is closed; sooner where others wait for a place.
 
+use super::bare;
 use super::places::Places;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub struct Drained {
     stream: TokioIo<TcpStream>,
     limits: Limits,
     places: Arc<Places>,
+    /// What is to be written in the place of something shorter.
+    instead: VecDeque<u8>,
     /// None while nothing waits to be taken.
     blocked: Option<Blocked>,
 }
@@ -53,6 +57,7 @@ impl Drained {
             stream: TokioIo::new(stream),
             limits,
             places,
+            instead: VecDeque::new(),
             blocked: None,
         }
     }
@@ -87,6 +92,19 @@ impl Drained {
             Poll::Ready(Err(_)) => result,
             Poll::Pending => self.wait(context).map(Err),
         }
+    }
+
+    /// Writes what is to be written in the place of something shorter.
+    fn write_instead(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while !self.instead.is_empty() {
+            let (bytes, _) = self.instead.as_slices();
+            let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+            match ready!(self.note(context, result))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                written => drop(self.instead.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits, with an end.
@@ -138,6 +156,11 @@ impl Write for Drained {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
+        ready!(self.write_instead(context))?;
+        if let Some(instead) = bare::with_body(bytes) {
+            self.instead = instead.into();
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(context, result)
     }
@@ -147,6 +170,13 @@ impl Write for Drained {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        ready!(self.write_instead(context))?;
+        if let [only] = parts
+            && let Some(instead) = bare::with_body(only)
+        {
+            self.instead = instead.into();
+            return Poll::Ready(Ok(only.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.note(context, result)
     }
@@ -156,6 +186,7 @@ impl Write for Drained {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.write_instead(context))?;
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         // All that there was to write is on its way.
         self.blocked = None;
@@ -163,6 +194,7 @@ impl Write for Drained {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.write_instead(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
 //! under limits, `linger` reads on where a refusal came first, `predict`, `v1`, `v2`, `health` and `page` answer, `docs`
-//! describes them, `head` refuses what is no HTTP, `drain` and `places` keep clients from holding connections, `compress` packs
+//! describes them, `head` refuses heads that lack what HTTP asks for, `bare` gives hyper's own refusals a body, `drain` and `places` keep clients from holding connections, `compress` packs
 //! answers, `answers` counts their memory, `cors` lets other sites' pages ask, `status` alone chooses statuses.
 
 mod access;
 mod answers;
+mod bare;
 mod batch;
 mod body;
 mod compress;
@@ -31,7 +32,7 @@ mod v2;
 mod values;
 
 use crate::error::Error;
-use crate::metrics::Metrics;
+use crate::metrics::{Connections, Metrics};
 use crate::trace;
 use crate::workers::{Served, Turn, Workers};
 use anyhow::Context;
@@ -48,8 +49,9 @@ use bytes::Bytes;
 use pinhole_request::{base64, header};
 use places::Places;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
 
 /// What a request's body may be.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +76,8 @@ pub struct App {
     bodies: Budget,
     places: Arc<Places>,
     ready: AtomicBool,
+    doubt: Notify,
+    gone: AtomicU64,
 }
 
 impl App {
@@ -86,6 +90,8 @@ impl App {
             bodies: Budget::new(limits.bodies_mib),
             places: Arc::new(Places::new(connections)),
             ready: AtomicBool::new(false),
+            doubt: Notify::new(),
+            gone: AtomicU64::new(0),
         })
     }
 
@@ -99,12 +105,27 @@ impl App {
         &self.places
     }
 
-    /// Says whether new requests should come here.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// Says whether new requests should come here, and returns what was said before.
+    pub fn set_ready(&self, ready: bool) -> bool {
+        self.ready.swap(ready, Ordering::Relaxed)
     }
 
-    fn is_ready(&self) -> bool {
+    /// Waits until something has failed that is not a request's fault.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+
+    /// Takes note of a failure that may be the service's own.
+    fn judge<T>(&self, result: &Result<T, Error>) {
+        if let Err(error) = result
+            && error.is_our_own()
+        {
+            self.doubt.notify_one();
+        }
+    }
+
+    /// Whether new requests should come here.
+    pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
 
@@ -143,6 +164,7 @@ impl App {
         if let Ok(served) = &result {
             trace::classified(start, served);
         }
+        self.judge(&result);
         self.metrics.classified(&result, clock.elapsed());
         result
     }
@@ -151,6 +173,7 @@ impl App {
     async fn infer(&self, tensor: Vec<f32>, turn: Turn) -> Result<Served<Vec<f32>>, Error> {
         let clock = Instant::now();
         let result = self.workers.infer(tensor, turn).await;
+        self.judge(&result);
         self.metrics.inferred(&result, clock.elapsed());
         result
     }
@@ -235,7 +258,14 @@ pub fn kept_router(app: Arc<App>) -> Router {
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, Error> {
     let text = app
         .metrics
-        .text(&app.workers, app.is_ready(), app.places.closed())
+        .text(
+            &app.workers,
+            app.is_ready(),
+            Connections {
+                closed: app.places.closed(),
+                gone: app.gone.load(Ordering::Relaxed),
+            },
+        )
         .map_err(Error::Metrics)?;
     Ok(status::text(
         "text/plain; version=0.0.4; charset=utf-8",

@@ -48,6 +48,15 @@ struct Stages {
     inference: Histogram,
 }
 
+/// What became of connections, and of requests on them.
+#[derive(Clone, Copy)]
+pub struct Connections {
+    /// Closed, since clients did not take their answers.
+    pub closed: u64,
+    /// Requests whose clients went away.
+    pub gone: u64,
+}
+
 /// What is read when somebody asks, by one at a time.
 struct States {
     ready: IntGauge,
@@ -55,6 +64,7 @@ struct States {
     waiting: IntGauge,
     instances: IntCounter,
     closed: IntCounter,
+    gone: IntCounter,
     lost: IntCounter,
     process: process::Process,
 }
@@ -172,6 +182,10 @@ impl Metrics {
                     "pinhole_connections_closed_total",
                     "Connections that were closed since their clients did not take their answers.",
                 )?,
+                gone: new.counter(
+                    "pinhole_requests_abandoned_total",
+                    "Requests whose clients went away before they were answered.",
+                )?,
                 lost: new.counter(
                     "pinhole_log_lines_lost_total",
                     "Lines of the log that were lost since nobody read them.",
@@ -257,13 +271,19 @@ impl Metrics {
     }
 
     /// Everything, in Prometheus' text format.
-    pub fn text(&self, workers: &Workers, ready: bool, closed: u64) -> prometheus::Result<String> {
+    pub fn text(
+        &self,
+        workers: &Workers,
+        ready: bool,
+        connections: Connections,
+    ) -> prometheus::Result<String> {
         let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.ready.set(ready.into());
         states.busy.set(workers.busy().into());
         states.waiting.set(workers.waiting().into());
         catch_up(&states.instances, workers.instances());
-        catch_up(&states.closed, closed);
+        catch_up(&states.closed, connections.closed);
+        catch_up(&states.gone, connections.gone);
         catch_up(&states.lost, crate::log::lost());
         states.process.read();
         TextEncoder::new().encode_to_string(&self.registry.gather())

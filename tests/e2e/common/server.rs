@@ -2,6 +2,7 @@
 
 use super::{pinhole, wait};
 use pinhole_report::{Answer, Refusal};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -181,6 +182,27 @@ impl Reply {
     pub fn answer(&self) -> Answer {
         assert_eq!(self.status, 200, "{}", self.body);
         serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The JSON in the body.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// Fails unless the request was refused with this status, in the shape of both inference protocols and one sentence, which it
+    /// returns.
+    #[track_caller]
+    pub fn protocol_refusal(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.body);
+        let body = self.json();
+        assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
+        let sentence = body["error"].as_str().unwrap();
+        assert!(
+            sentence.ends_with('.') && !sentence.contains('\n'),
+            "{sentence}"
+        );
+        sentence.to_string()
     }
 
     /// Fails unless the request was refused with this status and code, in one sentence. Returns the sentence.

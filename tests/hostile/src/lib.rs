@@ -12,9 +12,13 @@ mod nn;
 
 use bindings::exports::pinhole::vision::{classify, setup};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Implements the contract; `bindings` exports it.
 pub struct Component;
+
+/// Set by the image `break`: from then on this instance answers nothing.
+static BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// Every image of this instance's life, most recent first.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -31,6 +35,13 @@ impl classify::Guest for Component {
         #[cfg(feature = "nn")]
         if let Some(answer) = nn::commit(&image) {
             return answer;
+        }
+        if image == "break" {
+            BROKEN.store(true, Ordering::Relaxed);
+        }
+        if BROKEN.load(Ordering::Relaxed) {
+            let sentence = "The model broke.".into();
+            return Err(classify::ClassifyError::Inference(sentence));
         }
         let broken = |_| classify::ClassifyError::Inference("An earlier call panicked.".into());
         let mut seen = SEEN.lock().map_err(broken)?;

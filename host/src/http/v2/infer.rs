@@ -67,7 +67,12 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Error> {
     let Some(value) = headers.get(JSON_LENGTH) else {
         return Ok(None);
     };
-    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    // A sign is none of a header's numbers.
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()));
+    let length = digits.and_then(|text| text.parse().ok());
     match length {
         Some(length) => Ok(Some(length)),
         None => Err(Error::BadRequest(
