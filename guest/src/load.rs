@@ -4,13 +4,16 @@
 //! before ours are believed.
 
 use crate::compiled::{self, Compiled, Outline};
+use crate::error::ClassifyError;
 use crate::infer::{ElementType, Input, Network};
 use crate::model::Model;
 use crate::onnx;
 use crate::preprocess::{Aspect, Colour, Interpolation, Layout, Preprocessing};
 use crate::tract::{Plan, classes_of};
+use image::{Rgb, RgbImage};
 use pinhole_kernels::Precision;
-use pinhole_onnx::{Recognised, agree, probe, recognise};
+use pinhole_onnx::{Recognised, agree, not_run_quantised, recognise};
+use pinhole_probes::{Picture, noise, scene};
 use sha2::{Digest, Sha256};
 use tract_onnx::Onnx;
 use tract_onnx::prelude::DatumType;
@@ -56,7 +59,8 @@ pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, 
     let (described, preprocessing, input) = parsed(&onnx, file, &config, ended)?;
     let told = config.probabilities;
     let ends_in_probabilities = described.ends_in_probabilities;
-    let (network, seen) = network(&onnx, described, input, config.precision, ended)?;
+    let tries = tries(&input, &preprocessing)?;
+    let (network, seen) = network(&onnx, described, input, &tries, config.precision, ended)?;
     one_label_a_class(network.classes, &config.labels)?;
     let scores_are_probabilities = meaning(told, ends_in_probabilities, &seen)?;
     Ok(Model {
@@ -76,11 +80,21 @@ pub fn load(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Model, 
 pub fn for_host(file: &[u8], config: ModelConfig, ended: fn(&str)) -> Result<Vec<u8>, String> {
     let onnx = pinhole_onnx::framework();
     let (described, preprocessing, input) = parsed(&onnx, file, &config, ended)?;
-    let scores_are_probabilities = config
-        .probabilities
-        .unwrap_or(described.ends_in_probabilities);
-    let output = described.output.clone();
-    one_label_a_class(classes_of(&onnx, described, input.shape)?, &config.labels)?;
+    let (output, told) = (described.output.clone(), config.probabilities);
+    let ends_in_probabilities = described.ends_in_probabilities;
+    let (classes, scores_are_probabilities) = if described.is_quantised() {
+        // tract's scores of such a model are not to be believed, and the host may have an engine that runs it.
+        let classes = classes_of(&onnx, described, input.shape)?;
+        (classes, told.unwrap_or(ends_in_probabilities))
+    } else {
+        let (plan, classes) = Plan::new(&onnx, described, input.shape)?;
+        ended("optimise");
+        let tries = tries(&input, &preprocessing)?;
+        let seen = each(&tries, |tensor| plan.run(tensor))?;
+        ended("warm up");
+        (classes, meaning(told, ends_in_probabilities, &seen)?)
+    };
+    one_label_a_class(classes, &config.labels)?;
     compiled::on_host(&Compiled {
         name: config.name,
         version: config.version,
@@ -107,7 +121,7 @@ fn parsed(
     Ok((described, preprocessing, input))
 }
 
-/// Whether scores are probabilities: as the configuration says, if what the model gave on two inputs can be that; else as the file
+/// Whether scores are probabilities: as the configuration says, if what the model gave where it was tried can be that; else as the file
 /// or these tell.
 fn meaning(
     told: Option<bool>,
@@ -151,10 +165,39 @@ fn sha256(file: &[u8]) -> String {
         .collect()
 }
 
+/// Photographs, as far as generated pictures are like them, that a model is tried on.
+const SCENES: u32 = 2;
+const SCENE_SIDE: u32 = 256;
+
+/// What a model is tried on, as tensors in its own layout: noise, a flat colour, and pictures that are like photographs.
+fn tries(input: &Input, preprocessing: &Preprocessing) -> Result<Vec<Vec<f32>>, String> {
+    let mut tries = vec![noise(input.elements()), vec![0.25; input.elements()]];
+    for seed in 0..SCENES {
+        let Picture { side, pixels } = scene(seed, SCENE_SIDE);
+        let picture = RgbImage::from_fn(side, side, |x, y| Rgb(pixels[(y * side + x) as usize]));
+        let tensor = preprocessing.apply(&picture, input.layout);
+        tries.push(tensor.map_err(|error| error.to_string())?);
+    }
+    Ok(tries)
+}
+
+/// The scores of each.
+fn each(
+    tries: &[Vec<f32>],
+    run: impl Fn(&[f32]) -> Result<Vec<f32>, ClassifyError>,
+) -> Result<Vec<Vec<f32>>, String> {
+    let scores = tries.iter().map(|tensor| run(tensor));
+    scores
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
+}
+
+/// The network of a model, and its scores of what it was tried on.
 fn network(
     onnx: &Onnx,
     model: onnx::Described,
     input: Input,
+    tries: &[Vec<f32>],
     precision: Precision,
     ended: fn(&str),
 ) -> Result<(Network, Vec<Vec<f32>>), String> {
@@ -165,42 +208,41 @@ fn network(
     let is_quantised = model.is_quantised();
     let rounds_here = checked.as_ref().is_ok_and(rounds);
     // Rounding makes much of a last bit: what rounds is compared without.
-    let smooth = checked
-        .as_ref()
-        .is_ok_and(rounds)
-        .then(|| model.without_rounding(onnx));
+    let smooth = rounds_here.then(|| model.without_rounding(onnx));
     let (plan, classes) = Plan::new(onnx, model, input.shape)?;
     let tract = Network::on_tract(input.clone(), classes, plan);
     ended("optimise");
-    // This run shows that the model can be run at all, too.
-    let probe = probe(input.elements());
-    let mut expected = tract.run(&probe).map_err(|error| error.to_string())?;
-    let even = vec![0.25; input.elements()];
-    let other = tract.run(&even).map_err(|error| error.to_string())?;
-    let mut seen = vec![expected.clone(), other];
+    // These runs show that the model can be run at all, too.
+    let seen = each(tries, |tensor| tract.run(tensor))?;
     ended("warm up");
     let own = || {
         let mut checked = checked?;
-        if let Some(smooth) = smooth {
-            checked.builder = checked.builder.without_rounding();
-            let (plan, _) = Plan::new(onnx, smooth?, input.shape)?;
-            expected = plan.run(&probe).map_err(|error| error.to_string())?;
+        let smooth = match smooth {
+            Some(smooth) => {
+                checked.builder = checked.builder.without_rounding();
+                let (plan, _) = Plan::new(onnx, smooth?, input.shape)?;
+                Some(each(tries, |tensor| plan.run(tensor))?)
+            }
+            None => None,
+        };
+        let checked = built(&input, checked, Precision::Fp32)?;
+        let own = each(tries, |tensor| checked.run(tensor))?;
+        let mut pairs = own.iter().zip(smooth.as_ref().unwrap_or(&seen));
+        if !pairs.all(|(own, expected)| agree(own, expected)) {
+            return Err("the recognised layers give other scores than the model".into());
         }
-        check(&built(&input, checked, Precision::Fp32)?, &probe, &expected)?;
         built(&input, kept?, precision)
     };
     match own() {
-        Ok(own) => {
-            if rounds_here {
-                // What tract makes of rounded tensors is not to be believed.
-                seen = vec![own.run(&probe).map_err(|error| error.to_string())?];
-                seen.push(own.run(&even).map_err(|error| error.to_string())?);
-            }
+        // What tract makes of rounded tensors is not to be believed.
+        Ok(own) if rounds_here => {
+            let seen = each(tries, |tensor| own.run(tensor))?;
             Ok((own, seen))
         }
-        // Between QuantizeLinear and DequantizeLinear tract answers something else than ONNX Runtime.
+        Ok(own) => Ok((own, seen)),
         Err(why) if is_quantised => Err(format!(
-            "The model is quantised (QDQ) in a form that cannot be run here: {why}. Bake the model that it was made of; with --precision int8 it is as small."
+            "The model cannot be baked: {}.",
+            not_run_quantised(&why)
         )),
         Err(_) => Ok((tract, seen)),
     }
@@ -225,15 +267,6 @@ fn built(input: &Input, layers: Recognised, precision: Precision) -> Result<Netw
         .build(output, precision)
         .map_err(|error| error.to_string())?;
     Ok(Network::on_kernels(input.clone(), network, softmax))
-}
-
-fn check(own: &Network, probe: &[f32], expected: &[f32]) -> Result<(), String> {
-    let scores = own.run(probe).map_err(|error| error.to_string())?;
-    if agree(&scores, expected) {
-        Ok(())
-    } else {
-        Err("the recognised layers give other scores than the model".into())
-    }
 }
 
 /// Settles what the configuration leaves open from what the file says, and checks that the two agree.

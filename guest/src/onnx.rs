@@ -2,7 +2,7 @@
 //! words make better error sentences than an optimiser's.
 
 use crate::preprocess::Layout;
-use pinhole_onnx::{Held, causes, held};
+use pinhole_onnx::{Held, causes, held, is_float};
 use tract_onnx::Onnx;
 use tract_onnx::pb::{self, tensor_proto};
 use tract_onnx::prelude::{DatumType, Framework, InferenceModel};
@@ -58,6 +58,16 @@ pub fn describe(onnx: &Onnx, mut file: &[u8]) -> Result<Described, String> {
             graph.output.len()
         ));
     };
+    if let Some(Held {
+        kind: Some(kind), ..
+    }) = held(output)
+        && !is_float(kind)
+    {
+        return Err(format!(
+            "The model's output `{}` holds whole numbers, such as the classes that ArgMax finds: a classifier gives one score a class, in floating point.",
+            output.name
+        ));
+    }
     let mut unknown: Vec<&str> = graph
         .node
         .iter()
@@ -99,10 +109,8 @@ impl Described {
 
     /// Whether tensors are rounded to 8 bits on the way.
     pub fn is_quantised(&self) -> bool {
-        let nodes = self.proto.graph.iter().flat_map(|graph| &graph.node);
-        nodes
-            .into_iter()
-            .any(|node| node.op_type == "QuantizeLinear")
+        let graph = self.proto.graph.as_ref();
+        graph.is_some_and(pinhole_onnx::is_quantised)
     }
 
     /// The same model, but nothing in it is rounded to 8 bits on the way. The error is the end of a sentence.
@@ -124,7 +132,10 @@ impl Described {
 
 fn tensor_of(input: &pb::ValueInfoProto) -> Result<(DatumType, [Option<usize>; 4]), String> {
     let name = &input.name;
-    let Some(Held { element_type, dims }) = held(input) else {
+    let Some(Held {
+        element_type, dims, ..
+    }) = held(input)
+    else {
         return Err(format!("The model's input `{name}` is not a tensor."));
     };
     let element_type = element_type.ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! Pixels to the model's input tensor, with the semantics of torchvision's evaluation transforms: resize the shorter
 //! side (or both), cut out the centre, scale to 0..1, take off the mean, divide by the standard deviation.
 
-use crate::error::{ClassifyError, cause};
+use crate::error::ClassifyError;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
@@ -236,8 +236,9 @@ impl Preprocessing {
     }
 }
 
-fn unresizable(error: impl std::fmt::Display) -> ClassifyError {
-    ClassifyError::InvalidImage(format!("The image cannot be resized: {}.", cause(error)))
+/// The library's own words are for programmers: what can be wrong with a size is looked at before.
+fn unresizable(_: impl std::error::Error) -> ClassifyError {
+    ClassifyError::InvalidImage("The image cannot be resized to what the model takes.".into())
 }
 
 /// ITU-R BT.601 luma in 16-bit fixed point, as Pillow's "L" mode has it.

@@ -7,6 +7,8 @@ mod allocator;
 mod bake;
 mod bindings;
 mod bmp;
+#[cfg(feature = "nn")]
+mod bounded;
 mod classify;
 mod cli;
 mod engine;

@@ -3,7 +3,8 @@
 //! `recognise FILE...`: each takes one image of three channels, 224 pixels a side unless the file says otherwise.
 
 use pinhole_kernels::Precision;
-use pinhole_onnx::{framework, held, inputs, probe, recognise};
+use pinhole_onnx::{framework, held, inputs, recognise};
+use pinhole_probes::noise;
 use std::time::Instant;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
@@ -29,7 +30,7 @@ fn one(file: &str) -> Result<String, Box<dyn std::error::Error>> {
     let side = dims.get(2).copied().flatten().unwrap_or(224);
     let channels = dims.get(1).copied().flatten().unwrap_or(3);
     let found = recognise(&onnx, graph, &input.name, side, channels)?;
-    let probe = probe(channels * side * side);
+    let probe = noise(channels * side * side);
 
     let network = found.builder.build(found.output, Precision::Fp32)?;
     let pixels = side * side;

@@ -1,33 +1,54 @@
 //! How a graph ends: whether what it gives are probabilities already.
 
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Operators that give what they are given, in another form.
-const FORMS: [&str; 10] = [
+const FORMS: [&str; 7] = [
     "Identity",
     "Reshape",
     "Flatten",
     "Squeeze",
     "Unsqueeze",
-    "Cast",
     "Dropout",
-    "QuantizeLinear",
-    "DequantizeLinear",
     "Transpose",
 ];
 
-/// The node that makes the scores that an output holds, whatever gives them another form then.
+/// The node that makes the scores that an output holds, whatever gives them another form then; none where the output holds
+/// whole numbers, which are no scores any more.
 pub fn head<'g>(graph: &'g GraphProto, output: &str) -> Option<&'g NodeProto> {
     let mut name = output;
+    let mut is_dequantised = false;
     // A graph has no circles, but a file may.
     for _ in 0..graph.node.len() {
         let node = maker(graph, name)?;
-        if !FORMS.contains(&node.op_type.as_str()) {
-            return Some(node);
+        match node.op_type.as_str() {
+            "DequantizeLinear" => is_dequantised = true,
+            "QuantizeLinear" if is_dequantised => is_dequantised = false,
+            "Cast" if is_to_floats(node) => {}
+            form if FORMS.contains(&form) => {}
+            _ => return Some(node),
         }
         name = node.input.first()?;
     }
     None
+}
+
+fn is_to_floats(cast: &NodeProto) -> bool {
+    let to = cast
+        .attribute
+        .iter()
+        .find(|attribute| attribute.name == "to");
+    to.and_then(|to| DataType::try_from(i32::try_from(to.i).ok()?).ok())
+        .is_some_and(is_float)
+}
+
+/// Whether elements of this type can be scores.
+pub fn is_float(element: DataType) -> bool {
+    matches!(
+        element,
+        DataType::Float | DataType::Float16 | DataType::Double | DataType::Bfloat16
+    )
 }
 
 /// Whether an output holds probabilities: a softmax or sigmoid makes them, or what a softmax is spelled out as.
@@ -66,6 +87,7 @@ fn maker<'g>(graph: &'g GraphProto, name: &str) -> Option<&'g NodeProto> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tract_onnx::pb::AttributeProto;
 
     fn graph(nodes: &[(&str, &[&str], &str)]) -> GraphProto {
         GraphProto {
@@ -107,7 +129,29 @@ mod tests {
             ("Gemm", &["a", "w"], "y")
         ]));
         assert!(!ends(&[("Div", &["x", "temperature"], "y")]));
+        // Bytes, and no probabilities any more.
+        assert!(!ends(&[
+            ("Softmax", &["x"], "a"),
+            ("QuantizeLinear", &["a", "scale"], "y")
+        ]));
         // A circle, which no tool writes.
         assert!(!ends(&[("Identity", &["y"], "y")]));
+    }
+
+    #[test]
+    fn a_cast_to_floats_keeps_probabilities_and_one_to_integers_does_not() {
+        for (to, keeps) in [
+            (DataType::Float, true),
+            (DataType::Float16, true),
+            (DataType::Int64, false),
+        ] {
+            let mut graph = graph(&[("Softmax", &["x"], "a"), ("Cast", &["a"], "y")]);
+            graph.node[1].attribute.push(AttributeProto {
+                name: "to".into(),
+                i: to as i64,
+                ..AttributeProto::default()
+            });
+            assert_eq!(ends_in_probabilities(&graph, "y"), keeps, "{to:?}");
+        }
     }
 }

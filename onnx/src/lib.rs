@@ -3,12 +3,14 @@
 
 mod agree;
 mod head;
+mod quantised;
 mod recognise;
 mod smooth;
 mod steps;
 
-pub use agree::{agree, probe};
-pub use head::ends_in_probabilities;
+pub use agree::agree;
+pub use head::{ends_in_probabilities, is_float};
+pub use quantised::{is_quantised, not_run_quantised};
 pub use recognise::{Recognised, recognise};
 pub use smooth::without_rounding;
 
@@ -39,25 +41,30 @@ pub fn inputs(graph: &GraphProto) -> Vec<&ValueInfoProto> {
         .collect()
 }
 
-/// What an input is, as far as its file says.
+/// What an input or an output is, as far as its file says.
 pub struct Held {
-    /// Type of its elements; none if that is neither 32-bit nor 16-bit floats nor bytes.
+    /// Type of its elements, where the file knows one.
+    pub kind: Option<tensor_proto::DataType>,
+    /// The same for an input that can be taken; none if that is neither 32-bit nor 16-bit floats nor bytes.
     pub element_type: Option<DatumType>,
     /// Its dimensions; none where one is left open.
     pub dims: Vec<Option<usize>>,
 }
 
-/// What an input is; none if it is no tensor.
+/// What an input or an output is; none if it is no tensor.
 pub fn held(input: &ValueInfoProto) -> Option<Held> {
     let Some(type_proto::Value::TensorType(tensor)) =
         input.r#type.as_ref().and_then(|kind| kind.value.as_ref())
     else {
         return None;
     };
-    let element_type = match tensor_proto::DataType::try_from(tensor.elem_type) {
-        Ok(tensor_proto::DataType::Float) => Some(DatumType::F32),
-        Ok(tensor_proto::DataType::Float16) => Some(DatumType::F16),
-        Ok(tensor_proto::DataType::Uint8) => Some(DatumType::U8),
+    let kind = tensor_proto::DataType::try_from(tensor.elem_type)
+        .ok()
+        .filter(|kind| *kind != tensor_proto::DataType::Undefined);
+    let element_type = match kind {
+        Some(tensor_proto::DataType::Float) => Some(DatumType::F32),
+        Some(tensor_proto::DataType::Float16) => Some(DatumType::F16),
+        Some(tensor_proto::DataType::Uint8) => Some(DatumType::U8),
         _ => None,
     };
     let dims = tensor
@@ -71,7 +78,11 @@ pub fn held(input: &ValueInfoProto) -> Option<Held> {
             _ => None,
         })
         .collect();
-    Some(Held { element_type, dims })
+    Some(Held {
+        kind,
+        element_type,
+        dims,
+    })
 }
 
 /// An error of tract with its causes, in one line and without a full stop.

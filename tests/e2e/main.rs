@@ -8,6 +8,7 @@
 
 mod attacks;
 mod bake;
+mod bake_checks;
 mod clients;
 mod command_line;
 mod common;

@@ -5,7 +5,7 @@
 //! run for the second one, which is a tenth of its size and is what serves. A model that only tract can run is baked into
 //! the first. The third leaves models to the host, and gets labels and preprocessing only.
 //!
-//! `cache` keeps compiled guests, `model_config` reads what the model file does not say, `check` tells what rounding costs, `snapshot` loads and freezes, `stages` shows what the guest is at, `output` writes files whole or
+//! `cache` keeps compiled guests, `model_config` reads what the model file does not say, `check` tries what was made on pictures, `snapshot` loads and freezes, `stages` shows what the guest is at, `output` writes files whole or
 //! not at all.
 
 mod cache;
@@ -16,14 +16,18 @@ mod snapshot;
 mod stages;
 
 use crate::bindings::exports::pinhole::vision::setup;
-use crate::cli::{BakeArgs, BakedEngine, Precision};
-use crate::engine::config::{baking, precompiling};
+use crate::bounded::Bounds;
+use crate::cli::{BakeArgs, BakedEngine};
+use crate::engine::config::precompiling;
 use crate::engine::seal::{Kind, seal};
 use crate::files::{self, MODEL_BYTES};
 use anyhow::{Context, Result, anyhow};
+use check::{Agreement, Bench};
+use snapshot::Kitchen;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
 
 /// The bare guest that reads ONNX files.
@@ -54,8 +58,9 @@ pub fn run(args: &BakeArgs) -> Result<()> {
     let served = read(&guests.join(served), "guest")?;
 
     let progress = Arc::new(Progress::start());
-    let baking = engine(&baking()?)?;
-    let compiled = snapshot::compile(&baking, &tract, &model, &config, &progress)?;
+    let bounds = Bounds::from(args.load);
+    let kitchen = Kitchen::new(bounds)?;
+    let compiled = snapshot::compile(&kitchen, &tract, &model, &config, &progress)?;
     let baked = match &compiled {
         Some(compiled) => {
             eprintln!(
@@ -65,21 +70,45 @@ pub fn run(args: &BakeArgs) -> Result<()> {
                     BakedEngine::Nn => "the host is to run this model, natively",
                 }
             );
-            snapshot::bake(&baking, &served, compiled, &config, &progress)?
+            snapshot::bake(&kitchen, &served, compiled, &config, &progress)?
         }
         None => {
             eprintln!(
                 "this model runs on tract: it is slower, and its component larger, than with our own kernels"
             );
-            snapshot::bake(&baking, &tract, &model, &config, &progress)?
+            snapshot::bake(&kitchen, &tract, &model, &config, &progress)?
         }
     };
     let native = engine(&precompiling()?)?;
-    let mut files = vec![output::prepare(&args.output, &baked)?];
+    let mut made = Made::new(&native, baked)?;
+    progress.done("translate", None);
+    // What the host is to run cannot be run before it serves.
+    if args.engine == BakedEngine::Guest {
+        let bench = Bench::new(native, bounds)?;
+        let in_full = |config| {
+            let full = in_full_precision(&kitchen, [&tract, &served], &model, config)?;
+            Made::new(&bench.engine, full)
+        };
+        made = checked(&bench, made, args, || in_full(config.clone()))?;
+        progress.done("check", None);
+    }
+    #[cfg(feature = "nn-tract")]
+    let network = match &args.network {
+        Some(path) => {
+            let side = config.crop.unwrap_or(224) as usize;
+            let network = bounds
+                .watch(&args.model, || crate::nn::write_network(&model, side))
+                .map_err(|sentence| anyhow!(sentence))?;
+            progress.done("network", Some(network.len()));
+            Some((path, network))
+        }
+        None => None,
+    };
+    let mut files = vec![output::prepare(&args.output, &made.component)?];
     if args.precompile {
-        let code = native
-            .precompile_component(&baked)
-            .map_err(|error| anyhow!("The component cannot be precompiled: {error:#}."))?;
+        let code = made.code.serialize();
+        let code =
+            code.map_err(|error| anyhow!("The component cannot be precompiled: {error:#}."))?;
         let code = seal(&code, Kind::Code);
         progress.done("precompile", Some(code.len()));
         files.push(output::prepare(
@@ -88,27 +117,61 @@ pub fn run(args: &BakeArgs) -> Result<()> {
         )?);
     }
     #[cfg(feature = "nn-tract")]
-    if let Some(path) = &args.network {
-        let side = config.crop.unwrap_or(224) as usize;
-        let network =
-            crate::nn::write_network(&model, side).map_err(|sentence| anyhow!(sentence))?;
-        progress.done("network", Some(network.len()));
+    if let Some((path, network)) = network {
         files.push(output::prepare(path, &network)?);
     }
-    let asked = args.engine == BakedEngine::Guest && args.precision == Precision::Int8;
-    // A quantised file says itself what is rounded: there is nothing to compare with.
-    if compiled.is_some() && asked && check::is_int8(&native, &baked)? {
-        let full = in_full_precision(&baking, [&tract, &served], &model, config)?;
-        let agreement = check::agreement(&native, [&full, &baked], args.check.as_deref())?;
-        progress.done("check", None);
-        eprintln!("int8 gives {agreement}");
-        if agreement.is_poor() {
-            eprintln!(
-                "warning: that is little. Check with pictures of your own (--check FOLDER), or bake with --precision fp32."
-            );
-        }
-    }
     output::commit(files)
+}
+
+/// A component that is not written yet, and what the compiler made of it.
+struct Made {
+    component: Vec<u8>,
+    code: Component,
+}
+
+impl Made {
+    fn new(engine: &Engine, component: Vec<u8>) -> Result<Self> {
+        let code = Component::new(engine, &component)
+            .map_err(|error| anyhow!("The component cannot be precompiled: {error:#}."))?;
+        Ok(Self { component, code })
+    }
+}
+
+/// Tries what was made on pictures, and says what is odd about it. Where int8 was not asked for, and changes answers, the same in
+/// full precision takes its place.
+fn checked(
+    bench: &Bench,
+    made: Made,
+    args: &BakeArgs,
+    in_full: impl FnOnce() -> Result<Made>,
+) -> Result<Made> {
+    let pictures = check::pictures(args.check.as_deref())?;
+    let tried = bench.run(&made.code, &pictures)?;
+    let (made, tried) = if tried.engine == "kernels-int8" {
+        let full = in_full()?;
+        let exact = bench.run(&full.code, &pictures)?;
+        let agreement = Agreement::of(&exact.answers, &tried.answers, args.check.is_none());
+        eprintln!("int8 gives {agreement}");
+        if !agreement.is_poor() {
+            (made, tried)
+        } else if args.precision.is_none() {
+            eprintln!(
+                "that is too far: the model is baked in fp32 (--precision int8 bakes it in int8 all the same)"
+            );
+            (full, exact)
+        } else {
+            eprintln!(
+                "warning: that is far. Check with pictures of your own (--check FOLDER), or bake with --precision fp32."
+            );
+            (made, tried)
+        }
+    } else {
+        (made, tried)
+    };
+    for warning in tried.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(made)
 }
 
 /// What is to be written.
@@ -131,16 +194,16 @@ fn inputs(args: &BakeArgs) -> Vec<&Path> {
 
 /// The same component without rounding, to compare with.
 fn in_full_precision(
-    engine: &Engine,
+    kitchen: &Kitchen,
     [tract, kernels]: [&[u8]; 2],
     model: &[u8],
     mut config: setup::Config,
 ) -> Result<Vec<u8>> {
     let silent = Arc::new(Progress::silent());
     config.precision = setup::Precision::Fp32;
-    let compiled = snapshot::compile(engine, tract, model, &config, &silent)?
+    let compiled = snapshot::compile(kitchen, tract, model, &config, &silent)?
         .context("The model cannot be compiled in full precision")?;
-    snapshot::bake(engine, kernels, &compiled, &config, &silent)
+    snapshot::bake(kitchen, kernels, &compiled, &config, &silent)
 }
 
 fn engine(config: &Config) -> Result<Engine> {

@@ -135,8 +135,8 @@ pub fn read(args: &BakeArgs) -> Result<Config> {
             BakedEngine::Nn => Engine::Host,
         },
         precision: match args.precision {
-            crate::cli::Precision::Fp32 => Precision::Fp32,
-            crate::cli::Precision::Int8 => Precision::Int8,
+            Some(crate::cli::Precision::Fp32) => Precision::Fp32,
+            Some(crate::cli::Precision::Int8) | None => Precision::Int8,
         },
         max_pixels: file.max_pixels.unwrap_or(MAX_PIXELS),
     })

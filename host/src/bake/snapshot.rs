@@ -7,36 +7,61 @@ use super::stages::Stages;
 use super::{Progress, cache};
 use crate::bindings::Classifier;
 use crate::bindings::exports::pinhole::vision::setup::Config;
+use crate::bounded::{Bounds, Over};
+use crate::engine::config::baking;
 use crate::engine::state::{State, linker};
+use crate::engine::ticker::{Ticker, ticks};
 use crate::nn;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use std::sync::Arc;
 use wasmtime::component::{Component, Instance};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi::cli::StdoutStream;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
 
-/// How much linear memory loading a model may take: all that 32 bits can address.
-const MEMORY_BYTES: usize = 4 << 30;
+/// The most memory that a sandbox can have, in bytes: all that 32 bits can address.
+const SANDBOX_BYTES: u64 = 4 << 30;
+
+/// The bare guests' engine, and what a guest may take while it reads a model.
+pub struct Kitchen {
+    engine: Engine,
+    bounds: Bounds,
+    /// Without it time would stand still for guests.
+    _ticker: Ticker,
+}
+
+impl Kitchen {
+    /// To be made once: it has a thread.
+    pub fn new(bounds: Bounds) -> Result<Self> {
+        let engine = super::engine(&baking()?)?;
+        Ok(Self {
+            _ticker: Ticker::start(&engine)
+                .context("The thread for the clock cannot be started")?,
+            engine,
+            bounds,
+        })
+    }
+}
 
 /// Has a guest compile a model for the smaller guest; none when it cannot. The error is one sentence.
 pub fn compile(
-    engine: &Engine,
+    kitchen: &Kitchen,
     guest: &[u8],
     model: &[u8],
     config: &Config,
     progress: &Arc<Progress>,
 ) -> Result<Option<Vec<u8>>> {
-    let component = cache::component(engine, guest).map_err(no_guest)?;
+    let component = cache::component(&kitchen.engine, guest).map_err(no_guest)?;
     progress.done("prepare", Some(guest.len()));
-    let (mut store, instance) = instantiate(engine, &component, Stages::new(progress.clone()))?;
+    let (mut store, instance) = instantiate(kitchen, &component, Stages::new(progress.clone()))?;
     let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
     let compiled = settled(
         guest
             .pinhole_vision_setup()
             .call_compile(&mut store, model, config),
         &store,
+        kitchen.bounds,
     )?;
     if let Some(compiled) = &compiled {
         progress.done("compile", Some(compiled.len()));
@@ -46,7 +71,7 @@ pub fn compile(
 
 /// Loads a model into a guest, and makes a component of the result. The error is one sentence.
 pub fn bake(
-    engine: &Engine,
+    kitchen: &Kitchen,
     guest: &[u8],
     model: &[u8],
     config: &Config,
@@ -55,15 +80,16 @@ pub fn bake(
     let mut wizer = Wizer::new();
     wizer.keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(guest).map_err(no_guest)?;
-    let component = cache::component(engine, &instrumented).map_err(no_guest)?;
+    let component = cache::component(&kitchen.engine, &instrumented).map_err(no_guest)?;
     // What is frozen may not have written anywhere: it would keep a handle that means nothing when it wakes up.
-    let (mut store, instance) = instantiate(engine, &component, MemoryOutputPipe::new(0))?;
+    let (mut store, instance) = instantiate(kitchen, &component, MemoryOutputPipe::new(0))?;
     let guest = Classifier::new(&mut store, &instance).map_err(no_guest)?;
     settled(
         guest
             .pinhole_vision_setup()
             .call_load(&mut store, model, config),
         &store,
+        kitchen.bounds,
     )?;
     progress.done("load", Some(model.len()));
 
@@ -85,14 +111,14 @@ fn no_guest(error: wasmtime::Error) -> anyhow::Error {
 }
 
 fn instantiate(
-    engine: &Engine,
+    Kitchen { engine, bounds, .. }: &Kitchen,
     component: &Component,
     stdout: impl StdoutStream + 'static,
 ) -> Result<(Store<State>, Instance)> {
-    let mut store = Store::new(engine, State::fixed(MEMORY_BYTES, stdout));
+    let memory = usize::try_from(bounds.memory).unwrap_or(usize::MAX);
+    let mut store = Store::new(engine, State::fixed(memory, stdout));
     store.limiter(|state| state);
-    // Loading takes as long as it takes.
-    store.set_epoch_deadline(u64::MAX / 2);
+    store.set_epoch_deadline(ticks(bounds.time));
     // The whole memory crosses to us as one list; the default is meant for requests.
     store.set_hostcall_fuel(usize::MAX / 2);
     let instance = linker(engine)
@@ -106,18 +132,30 @@ fn instantiate(
 }
 
 /// What a call into the guest came to, with a sentence for each way to fail.
-fn settled<T>(result: wasmtime::Result<Result<T, String>>, store: &Store<State>) -> Result<T> {
+fn settled<T>(
+    result: wasmtime::Result<Result<T, String>>,
+    store: &Store<State>,
+    bounds: Bounds,
+) -> Result<T> {
+    let over = |over: Over| anyhow!("The model cannot be read: {over}.");
     match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sentence)) => Err(anyhow!(sentence)),
+        Err(error) if error.downcast_ref() == Some(&Trap::Interrupt) => {
+            Err(over(Over::Time(bounds.time)))
+        }
+        Err(_) if store.data().memory_limit_hit() && bounds.memory < SANDBOX_BYTES => {
+            Err(over(Over::Memory(bounds.memory)))
+        }
         Err(_) if store.data().memory_limit_hit() => Err(anyhow!(
             "The model needs more than 4 GiB of memory to load: it is too large."
         )),
         Err(error) => {
             let words = store.data().stderr();
-            let cause = words
-                .lines()
-                .last()
+            // The last thing that a panic says is how to have it say more.
+            let mut said = words.lines().filter(|line| !line.starts_with("note: "));
+            let cause = said
+                .next_back()
                 .map_or_else(|| format!("{error:#}"), str::to_string);
             Err(anyhow!(
                 "The model cannot be made ready: loading it failed ({cause})."

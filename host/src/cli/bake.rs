@@ -1,5 +1,6 @@
 //! The flags of `pinhole bake`.
 
+use super::load::LoadArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -32,12 +33,17 @@ pub struct BakeArgs {
     pub engine: BakedEngine,
 
     /// How the arithmetic is done, where Pinhole's own kernels can run the model; a quantised (QDQ) file says so itself
-    #[arg(long, value_name = "PRECISION", default_value = "int8")]
-    pub precision: Precision,
+    /// [default: int8, or fp32 where the check finds that int8 changes answers]
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<Precision>,
 
     /// A folder of pictures on which int8 is compared with fp32 [default: generated pictures]
     #[arg(long, value_name = "FOLDER")]
     pub check: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented where it is defined")]
+    pub load: LoadArgs,
 
     /// The folder of the bare guests, guest-tract.wasm, guest-kernels.wasm and guest-nn.wasm [default: this program's folder]
     #[arg(long, env = "PINHOLE_GUESTS", value_name = "FOLDER")]

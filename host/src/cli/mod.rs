@@ -2,10 +2,14 @@
 
 #[cfg(feature = "bake")]
 mod bake;
+#[cfg(feature = "nn")]
+mod load;
 mod serve;
 
 #[cfg(feature = "bake")]
 pub use bake::{BakeArgs, BakedEngine, Precision};
+#[cfg(feature = "nn")]
+pub use load::LoadArgs;
 pub use serve::ServeArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -84,6 +88,11 @@ pub struct SandboxArgs {
         hide_env_values = true
     )]
     pub models: Vec<NamedModel>,
+
+    #[cfg(feature = "nn")]
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented where it is defined")]
+    pub load: LoadArgs,
 
     /// Memory that one sandbox may use, in MiB [default: 512, or what the container's memory leaves]
     #[arg(long, env = "PINHOLE_MEMORY_MIB", value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=4096), help_heading = "Sandbox")]

@@ -9,4 +9,4 @@ pub mod sandbox;
 pub mod seal;
 mod staged;
 pub mod state;
-mod ticker;
+pub mod ticker;

@@ -39,6 +39,7 @@ pub struct State {
     models: Session,
     memory_limit: usize,
     memory_limit_hit: bool,
+    memory_bytes: usize,
     abandoned: Arc<AtomicBool>,
     end: Option<Instant>,
 }
@@ -63,6 +64,7 @@ impl State {
             models: Session::default(),
             memory_limit,
             memory_limit_hit: false,
+            memory_bytes: 0,
             abandoned: Arc::default(),
             end: None,
         }
@@ -98,6 +100,12 @@ impl State {
     /// Whether the guest was refused memory.
     pub fn memory_limit_hit(&self) -> bool {
         self.memory_limit_hit
+    }
+
+    /// The most linear memory that the guest has had, in bytes.
+    #[cfg(feature = "bake")]
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// Before each call: when it must have ended, and who may end it earlier, by setting `abandoned`.
@@ -170,6 +178,9 @@ impl ResourceLimiter for State {
     ) -> wasmtime::Result<bool> {
         let allowed = desired <= self.memory_limit;
         self.memory_limit_hit |= !allowed;
+        if allowed {
+            self.memory_bytes = self.memory_bytes.max(desired);
+        }
         Ok(allowed)
     }
 

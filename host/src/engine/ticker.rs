@@ -8,6 +8,13 @@ use wasmtime::Engine;
 /// How often running code is asked whether it may go on. A deadline is kept to within one tick.
 pub const TICK: Duration = Duration::from_millis(10);
 
+/// How many ticks a time has: at least one.
+#[cfg(feature = "bake")]
+pub fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_millis() / TICK.as_millis();
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2).max(1)
+}
+
 /// Moves an engine's epoch on, every `TICK`, for as long as it lives.
 pub struct Ticker {
     stop: Option<Sender<()>>,

@@ -3,6 +3,7 @@
 use super::Models;
 use super::model::Model;
 use crate::bindings::exports::pinhole::vision::classify::ModelInfo;
+use crate::bounded::Bounds;
 use crate::cli::{Engine, NamedModel, SandboxArgs};
 use crate::engine::artifact::Source;
 use crate::files::{self, MODEL_BYTES};
@@ -30,8 +31,8 @@ pub enum Kind {
 pub enum Choice {
     /// The guest.
     Guest,
-    /// The host, with this engine, these models.
-    Host(Kind, Vec<NamedModel>),
+    /// The host, with this engine, these models, and what reading each may take.
+    Host(Kind, Vec<NamedModel>, Bounds),
 }
 
 impl Choice {
@@ -52,7 +53,7 @@ impl Choice {
         if args.models.is_empty() {
             bail!("The host is to run the model, but there is none: name its file with --model.");
         }
-        Ok(Self::Host(kind, args.models.clone()))
+        Ok(Self::Host(kind, args.models.clone(), args.load.into()))
     }
 
     /// Refuses a component that `imports` `wasi:nn` where the guest is to run its model, or does not where the host is.
@@ -71,12 +72,12 @@ impl Choice {
 
     /// Loads the models for a component that says this of its own. Adds to that which engine it is that runs it.
     pub fn load(&self, component: &Source, model: &mut ModelInfo) -> Result<Models> {
-        let Self::Host(kind, files) = self else {
+        let Self::Host(kind, files, bounds) = self else {
             return Ok(Models::default());
         };
         let models = files
             .iter()
-            .map(|named| load(*kind, named, model, component))
+            .map(|named| bounds.watch(&named.file, || load(*kind, named, model, component)))
             .collect::<Result<Vec<_>>>()?;
         let models = Models { models };
         if let Some(twice) = models.name_given_twice() {

@@ -6,7 +6,11 @@ use super::model::{Engine, Model};
 use super::open::{Open, settle};
 use super::slot::Slot;
 use pinhole_kernels::{NetworkBuilder, Precision};
-use pinhole_onnx::{Held, Recognised, agree, causes, held, probe, recognise, without_rounding};
+use pinhole_onnx::{
+    Held, Recognised, agree, causes, held, is_quantised, not_run_quantised, recognise,
+    without_rounding,
+};
+use pinhole_probes::noise;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use wasmtime_wasi_nn::wit::TensorType;
@@ -92,6 +96,11 @@ fn read(
             believed(recognised, &plan)
         }
     });
+    if let Err(why) = &layers
+        && is_quantised(graph)
+    {
+        return Err(not_run_quantised(why));
+    }
     Ok(Loaded {
         inputs,
         outputs,
@@ -136,7 +145,7 @@ fn believed(recognised: Recognised, plan: &Plan) -> Result<Layers, String> {
     };
     let kept = builder.is_quantised().then(|| builder.clone());
     let checked = layers(builder.without_rounding())?;
-    let probe: Vec<[u8; 4]> = probe(plan.shape.iter().product())
+    let probe: Vec<[u8; 4]> = noise(plan.shape.iter().product())
         .into_iter()
         .map(f32::to_le_bytes)
         .collect();
@@ -163,7 +172,10 @@ fn plan(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, inputs: &[Slot]) -> Tra
 
 fn slot(input: &pb::ValueInfoProto) -> Result<Open, String> {
     let name = &input.name;
-    let Some(Held { element_type, dims }) = held(input) else {
+    let Some(Held {
+        element_type, dims, ..
+    }) = held(input)
+    else {
         return Err(format!("its input `{name}` is no tensor"));
     };
     let element_type = match element_type {
@@ -202,7 +214,7 @@ impl Engine for Plan {
 impl Plan {
     /// The scores of a probe, and their shape.
     fn probed(&self) -> TractResult<(Vec<f32>, Vec<usize>)> {
-        let probe = probe(self.shape.iter().product());
+        let probe = noise(self.shape.iter().product());
         let input = Tensor::from_shape(&self.shape, &probe)?;
         let outputs = self.model.run(tvec!(input.into_tvalue()))?;
         let scores = outputs[0].cast_to::<f32>()?;
