@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 /// A picture of one pixel that claims a canvas of so many a side.
-fn canvas(side: u16) -> Vec<u8> {
+pub fn canvas(side: u16) -> Vec<u8> {
     let [low, high] = side.to_le_bytes();
     let mut gif = b"GIF89a".to_vec();
     gif.extend([low, high, low, high, 0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
@@ -79,6 +79,42 @@ fn bodies_take_memory_when_they_come_not_when_they_are_declared() {
     for _ in 0..5 {
         server.client.predict(&picture).answer();
     }
+}
+
+/// One address has three quarters of the memory for bodies at most, however many connections it has.
+#[test]
+fn one_address_leaves_memory_for_others() {
+    let options = [
+        "--bodies-mib",
+        "4",
+        "--max-body-bytes",
+        "3000000",
+        "--min-body-rate",
+        "0",
+    ];
+    let server = Server::start(&options);
+    let head = "POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: 2999999\r\n\r\n";
+    let mut held = server.client.connect();
+    held.write_all(head.as_bytes()).unwrap();
+    held.write_all(&vec![0xff; 2_900_000]).unwrap();
+    let more = vec![0xff; 400_000];
+    wait("the first body to be held", 30, || {
+        (metric(&server.client, "pinhole_bodies_bytes") >= 2_900_000.0).then_some(())
+    });
+    server.client.predict(&more).refusal(503, "busy");
+    // What is free would have been enough.
+    server
+        .client
+        .predict(&more[..100_000])
+        .refusal(415, "unsupported-format");
+    drop(held);
+    wait("its memory to be free", 30, || {
+        (metric(&server.client, "pinhole_bodies_bytes") == 0.0).then_some(())
+    });
+    server
+        .client
+        .predict(&more)
+        .refusal(415, "unsupported-format");
 }
 
 /// A form of small files that are much work has the time of one image, not of each.

@@ -1,6 +1,6 @@
 //! Answers count in the memory that bodies may take, for as long as a client takes to fetch them.
 
-use super::body::Budget;
+use super::budget::{Budget, Claim, Peer};
 use super::{App, refuse};
 use crate::error::Error;
 use axum::body::{Body, HttpBody};
@@ -25,18 +25,24 @@ pub async fn count(
     next: Next,
 ) -> Response<Body> {
     let uri = request.uri().clone();
+    let peer = request.extensions().get::<Peer>().copied();
     let response = next.run(request).await;
-    counted(response, &app.bodies)
+    counted(response, &app.bodies, peer)
         .await
         .unwrap_or_else(|error| refuse(&uri, error))
 }
 
-async fn counted(response: Response<Body>, budget: &Budget) -> Result<Response<Body>, Error> {
+async fn counted(
+    response: Response<Body>,
+    budget: &Budget,
+    peer: Option<Peer>,
+) -> Result<Response<Body>, Error> {
     let length = response.body().size_hint().lower();
     if length <= SHORT || response.extensions().get::<Shared>().is_some() {
         return Ok(response);
     }
-    let permit = budget.take(length as usize)?;
+    let mut claim = budget.claim(peer);
+    claim.grow(length as usize)?;
     let (head, body) = response.into_parts();
     let Ok(whole) = body.collect().await else {
         // An answer is made in memory: there is nothing in it that could fail.
@@ -46,17 +52,17 @@ async fn counted(response: Response<Body>, budget: &Budget) -> Result<Response<B
     // when it has taken the bytes.
     let bytes = Bytes::from_owner(Counted {
         bytes: whole.to_bytes(),
-        _permit: permit,
+        _claim: claim,
     });
     Ok(Response::from_parts(head, Body::from(bytes)))
 }
 
-struct Counted<P> {
+struct Counted {
     bytes: Bytes,
-    _permit: P,
+    _claim: Claim,
 }
 
-impl<P> AsRef<[u8]> for Counted<P> {
+impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -68,7 +74,7 @@ mod tests {
 
     async fn answer(length: usize, budget: &Budget) -> Result<Bytes, Error> {
         let response = Response::new(Body::from(vec![7; length]));
-        let body = counted(response, budget).await?.into_body();
+        let body = counted(response, budget, None).await?.into_body();
         let bytes = body.collect().await.ok().unwrap().to_bytes();
         assert_eq!(bytes, vec![7; length]);
         Ok(bytes)
@@ -93,6 +99,6 @@ mod tests {
         let budget = Budget::new(1);
         let mut response = Response::new(Body::from(Bytes::from_static(&[0; 2 << 20])));
         response.extensions_mut().insert(Shared);
-        assert!(counted(response, &budget).await.is_ok());
+        assert!(counted(response, &budget, None).await.is_ok());
     }
 }

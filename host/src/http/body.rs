@@ -1,17 +1,13 @@
 //! Reading a request's body: as long as allowed, as slowly as allowed, within what all bodies together may take.
 
 use super::Limits;
+use super::budget::{Budget, Claim, Peer};
 use crate::error::Error;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-
-/// Memory is counted in units of this many bytes: a semaphore's permits must stay below 2^29.
-const UNIT: usize = 1024;
 
 /// A body is not called slow before this much time: a slow start is no attack.
 const FIRST: Duration = Duration::from_secs(1);
@@ -22,47 +18,20 @@ const IN_NEED: u64 = 64;
 /// So many times the limit is read on after a refusal, and then the connection breaks.
 const ENDLESS: usize = 4;
 
-/// Memory for all bodies, and long answers, that are held at the same time.
-pub struct Budget {
-    free: Arc<Semaphore>,
-    /// Units of all of it.
-    all: usize,
-}
-
-impl Budget {
-    /// A budget of so many MiB.
-    pub fn new(mib: u32) -> Self {
-        let all = mib as usize * (1 << 20) / UNIT;
-        Self {
-            free: Arc::new(Semaphore::new(all)),
-            all,
-        }
-    }
-
-    /// Whether less than a quarter is left.
-    fn is_short(&self) -> bool {
-        self.free.available_permits() < self.all / 4
-    }
-
-    /// Takes memory, if there is so much, until the permit is dropped.
-    pub fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Error::BodiesFull)?;
-        self.free
-            .clone()
-            .try_acquire_many_owned(units)
-            .map_err(|_| Error::BodiesFull)
-    }
-}
-
 /// A body that was read whole. Its memory counts for as long as this lives.
 pub struct Held {
     /// The body.
     pub bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
+    _claim: Claim,
 }
 
-/// Reads a body whole.
-pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<Held, Error> {
+/// Reads a body whole, which comes from there.
+pub async fn read(
+    mut body: Body,
+    limits: &Limits,
+    budget: &Budget,
+    peer: Option<Peer>,
+) -> Result<Held, Error> {
     let too_large = || Error::BodyTooLarge {
         limit: limits.body_bytes,
     };
@@ -71,7 +40,7 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
     if hint.lower() > limits.body_bytes as u64 {
         return Err(too_large());
     }
-    let mut permit = budget.take(0)?;
+    let mut claim = budget.claim(peer);
     let mut bytes = BytesMut::new();
     let mut pace = Pace::start(limits);
     loop {
@@ -91,20 +60,20 @@ pub async fn read(mut body: Body, limits: &Limits, budget: &Budget) -> Result<He
         if bytes.len() + data.len() > limits.body_bytes {
             return Err(too_large());
         }
-        let held = permit.num_permits() * UNIT;
+        let held = claim.bytes();
         if bytes.len() + data.len() > held {
             // In steps that double, so that the budget is asked rarely, up to what was declared.
             let needed = bytes.len() + data.len();
             let declared = usize::try_from(hint.upper().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
             let whole = (held * 2).min(declared).max(needed);
-            permit.merge(budget.take(whole - held)?);
+            claim.grow(whole - held)?;
             bytes.reserve(whole - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }
     Ok(Held {
         bytes: bytes.freeze(),
-        _permit: permit,
+        _claim: claim,
     })
 }
 
@@ -199,7 +168,7 @@ mod tests {
     async fn a_body_is_bounded_with_and_without_a_declared_length() {
         let budget = Budget::new(1);
         let limits = limits();
-        let read = |body| read(body, &limits, &budget);
+        let read = |body| read(body, &limits, &budget, None);
         assert_eq!(
             read(Body::from(vec![7; 10_000]))
                 .await
@@ -230,21 +199,21 @@ mod tests {
             body_bytes: 1 << 20,
             ..limits()
         };
-        let first = read(undeclared(700_000), &limits, &budget)
+        let first = read(undeclared(700_000), &limits, &budget, None)
             .await
             .ok()
             .unwrap();
         assert!(matches!(
-            read(Body::from(vec![7; 700_000]), &limits, &budget).await,
+            read(Body::from(vec![7; 700_000]), &limits, &budget, None).await,
             Err(Error::BodiesFull)
         ));
         assert!(matches!(
-            read(undeclared(700_000), &limits, &budget).await,
+            read(undeclared(700_000), &limits, &budget, None).await,
             Err(Error::BodiesFull)
         ));
         drop(first);
         assert!(
-            read(Body::from(vec![7; 700_000]), &limits, &budget)
+            read(Body::from(vec![7; 700_000]), &limits, &budget, None)
                 .await
                 .is_ok()
         );

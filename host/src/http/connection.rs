@@ -1,11 +1,18 @@
 //! Connections: how many, how slow, how they end.
 
+use super::budget::Peer;
 use super::drain::{self, Drained};
 use super::places::{Place, Places};
 use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,13 +62,14 @@ pub async fn accept(
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let place = places.better(place);
                 let router = match place {
                     Place::Any(_) => routers.all.clone(),
                     Place::Kept(_) => routers.kept.clone(),
                 };
-                let connection = serve(stream, router, limits, places.clone(), ended.clone());
+                let answering = Answering::new(router, address);
+                let connection = serve(stream, answering, limits, places.clone(), ended.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -76,17 +84,49 @@ pub async fn accept(
     }
     // Connections that the kernel has taken already belong to us: they are served, and then closed.
     let poll = Duration::ZERO;
-    while let Ok(Ok((stream, _))) = tokio::time::timeout(poll, listener.accept()).await {
-        let router = routers.all.clone();
-        connections.spawn(serve(stream, router, limits, places.clone(), ended.clone()));
+    while let Ok(Ok((stream, address))) = tokio::time::timeout(poll, listener.accept()).await {
+        let answering = Answering::new(routers.all.clone(), address);
+        connections.spawn(serve(
+            stream,
+            answering,
+            limits,
+            places.clone(),
+            ended.clone(),
+        ));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
+/// Answers the requests of one connection, and has them say where they come from.
+struct Answering {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Answering {
+    fn new(router: Router, address: SocketAddr) -> Self {
+        Self {
+            router: TowerToHyperService::new(router),
+            peer: Peer::of(address),
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
+    }
+}
+
 async fn serve(
     stream: TcpStream,
-    router: Router,
+    answering: Answering,
     limits: Limits,
     places: Arc<Places>,
     mut ended: watch::Receiver<bool>,
@@ -100,7 +140,7 @@ async fn serve(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.header_bytes)
-            .serve_connection(stream, TowerToHyperService::new(router))
+            .serve_connection(stream, answering)
     );
     let finished = tokio::select! {
         result = connection.as_mut() => Some(result),

@@ -1,7 +1,7 @@
 //! HTTP: routes, bodies, statuses.
 //!
 //! `connection` accepts and drains, `access` gives each request its id and its line in the log, `body` reads bodies
-//! under limits, `linger` reads on where a refusal came first, `predict`, `v1`, `v2`, `health` and `page` answer, `docs`
+//! under limits and `budget` counts their memory, `linger` reads on where a refusal came first, `predict`, `v1`, `v2`, `health` and `page` answer, `docs`
 //! describes them, `head` refuses heads that lack what HTTP asks for, `bare` gives hyper's own refusals a body, `drain` and `places` keep clients from holding connections, `compress` packs
 //! answers, `answers` counts their memory, `cors` lets other sites' pages ask, `status` alone chooses statuses.
 
@@ -10,6 +10,7 @@ mod answers;
 mod bare;
 mod batch;
 mod body;
+mod budget;
 mod compress;
 pub mod connection;
 pub mod cors;
@@ -44,7 +45,8 @@ use axum::http::{HeaderValue, Request, Response, Uri};
 use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
-use body::{Budget, Held};
+use body::Held;
+use budget::{Budget, Peer};
 use bytes::Bytes;
 use pinhole_request::{base64, header};
 use places::Places;
@@ -147,7 +149,8 @@ impl App {
         if self.workers.is_full() {
             return Err(Error::Busy);
         }
-        let held = body::read(request.into_body(), &self.limits, &self.bodies).await?;
+        let peer = request.extensions().get::<Peer>().copied();
+        let held = body::read(request.into_body(), &self.limits, &self.bodies, peer).await?;
         self.metrics.received(held.bytes.len());
         Ok(held)
     }
@@ -264,6 +267,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, Error> {
             Connections {
                 closed: app.places.closed(),
                 gone: app.gone.load(Ordering::Relaxed),
+                held: app.bodies.held() as u64,
             },
         )
         .map_err(Error::Metrics)?;

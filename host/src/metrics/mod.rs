@@ -55,6 +55,8 @@ pub struct Connections {
     pub closed: u64,
     /// Requests whose clients went away.
     pub gone: u64,
+    /// Bytes of memory that bodies, and long answers, have.
+    pub held: u64,
 }
 
 /// What is read when somebody asks, by one at a time.
@@ -65,6 +67,7 @@ struct States {
     instances: IntCounter,
     closed: IntCounter,
     gone: IntCounter,
+    held: IntGauge,
     lost: IntCounter,
     process: process::Process,
 }
@@ -182,6 +185,10 @@ impl Metrics {
                     "pinhole_connections_closed_total",
                     "Connections that were closed since their clients did not take their answers.",
                 )?,
+                held: new.gauge(
+                    "pinhole_bodies_bytes",
+                    "Memory that bodies of requests, and long answers, have now.",
+                )?,
                 gone: new.counter(
                     "pinhole_requests_abandoned_total",
                     "Requests whose clients went away before they were answered.",
@@ -284,6 +291,7 @@ impl Metrics {
         catch_up(&states.instances, workers.instances());
         catch_up(&states.closed, connections.closed);
         catch_up(&states.gone, connections.gone);
+        states.held.set(connections.held.cast_signed());
         catch_up(&states.lost, crate::log::lost());
         states.process.read();
         TextEncoder::new().encode_to_string(&self.registry.gather())

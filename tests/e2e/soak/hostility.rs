@@ -139,7 +139,7 @@ fn clients(address: &str, party: &Party, count: &AtomicUsize, end: Instant) {
 }
 
 /// Resident memory in kB, once it moves no more.
-fn resident(pid: u32) -> u64 {
+pub fn resident(pid: u32) -> u64 {
     let now = || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));

@@ -1,6 +1,7 @@
 //! The service under pressure. Short here: what must hold, holds, and figures are printed. Long by `cargo xtask soak`, which
 //! says in `PINHOLE_SOAK_SECONDS` how long each scenario lasts: then the figures must hold as well.
 
+mod attacks;
 mod hostility;
 mod lifecycle;
 mod overload;
