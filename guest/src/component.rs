@@ -60,7 +60,7 @@ impl setup::Guest for Component {
         Ok(())
     }
 
-    fn compile(file: Vec<u8>, config: setup::Config) -> Result<Option<Vec<u8>>, String> {
+    fn compile(file: Vec<u8>, config: setup::Config) -> Result<setup::Compilation, String> {
         compile(&file, config)
     }
 }
@@ -89,7 +89,7 @@ fn from_onnx(_file: &[u8], _config: setup::Config) -> Result<Model, String> {
 }
 
 #[cfg(not(feature = "tract"))]
-fn compile(_file: &[u8], _config: setup::Config) -> Result<Option<Vec<u8>>, String> {
+fn compile(_file: &[u8], _config: setup::Config) -> Result<setup::Compilation, String> {
     Err(COMPILED_ONLY.into())
 }
 
@@ -99,15 +99,29 @@ fn from_onnx(file: &[u8], config: setup::Config) -> Result<Model, String> {
 }
 
 #[cfg(feature = "tract")]
-fn compile(file: &[u8], config: setup::Config) -> Result<Option<Vec<u8>>, String> {
+fn compile(file: &[u8], config: setup::Config) -> Result<setup::Compilation, String> {
     let ended = |stage: &str| {
         // Nobody may be listening.
         let _ = writeln!(std::io::stdout(), "{stage}");
     };
     if config.engine == setup::Engine::Host {
-        return pinhole_guest::load::for_host(file, config.into(), ended).map(Some);
+        return pinhole_guest::load::for_host(file, config.into(), ended)
+            .map(setup::Compilation::Compiled);
     }
-    compiled::compile(pinhole_guest::load::load(file, config.into(), ended)?)
+    let model = pinhole_guest::load::load(file, config.into(), ended)?;
+    let obstacle = model.network.obstacle().cloned();
+    let compiled = compiled::compile(model)?;
+    Ok(compiled.map_or_else(
+        || {
+            let why = obstacle.unwrap_or_else(|| "nothing is known of it".into());
+            setup::Compilation::Obstructed(setup::Obstacle {
+                node: why.node,
+                operator: why.operator,
+                reason: why.reason,
+            })
+        },
+        setup::Compilation::Compiled,
+    ))
 }
 
 impl From<ClassifyError> for wit::ClassifyError {

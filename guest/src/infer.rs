@@ -13,6 +13,8 @@ use crate::rank::softmax;
 use crate::tract::Plan;
 #[cfg(feature = "kernels")]
 use pinhole_kernels::{Arena, Network as Kernels};
+#[cfg(feature = "tract")]
+use pinhole_onnx::Obstacle;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "kernels")]
 use std::sync::{Mutex, PoisonError};
@@ -59,11 +61,18 @@ pub struct Network {
 
 enum Engine {
     #[cfg(feature = "tract")]
-    Tract(Plan),
+    Tract(Box<OnTract>),
     #[cfg(feature = "kernels")]
     Kernels(Box<Own>),
     #[cfg(feature = "nn")]
     Host(OnHost),
+}
+
+/// tract, and why it is not our kernels.
+#[cfg(feature = "tract")]
+struct OnTract {
+    plan: Plan,
+    why: Obstacle,
 }
 
 /// Our kernels, which take pixels channels last.
@@ -76,13 +85,13 @@ struct Own {
 }
 
 impl Network {
-    /// A model that runs on tract.
+    /// A model that runs on tract, because of `why`.
     #[cfg(feature = "tract")]
-    pub fn on_tract(input: Input, classes: usize, plan: Plan) -> Self {
+    pub fn on_tract(input: Input, classes: usize, plan: Plan, why: Obstacle) -> Self {
         Self {
             input,
             classes,
-            engine: Engine::Tract(plan),
+            engine: Engine::Tract(Box::new(OnTract { plan, why })),
         }
     }
 
@@ -121,6 +130,15 @@ impl Network {
             #[cfg(feature = "nn")]
             Engine::Host(_) => None,
             Engine::Kernels(own) => Some((&own.network, own.softmax)),
+        }
+    }
+
+    /// Why our kernels do not run the model; none where they do.
+    #[cfg(feature = "tract")]
+    pub fn obstacle(&self) -> Option<&Obstacle> {
+        match &self.engine {
+            Engine::Tract(tract) => Some(&tract.why),
+            _ => None,
         }
     }
 
@@ -180,7 +198,7 @@ impl Network {
     pub fn run_prepared(&self, tensor: &[f32]) -> Result<Vec<f32>, ClassifyError> {
         match &self.engine {
             #[cfg(feature = "tract")]
-            Engine::Tract(plan) => plan.run(tensor),
+            Engine::Tract(tract) => tract.plan.run(tensor),
             #[cfg(feature = "nn")]
             Engine::Host(model) => model.run(&self.input, self.classes, tensor),
             #[cfg(feature = "kernels")]

@@ -12,7 +12,7 @@ use crate::preprocess::{Aspect, Colour, Interpolation, Layout, Preprocessing};
 use crate::tract::{Plan, classes_of};
 use image::{Rgb, RgbImage};
 use pinhole_kernels::Precision;
-use pinhole_onnx::{Recognised, agree, not_run_quantised, recognise};
+use pinhole_onnx::{Obstacle, Recognised, agree, not_run_quantised, recognise};
 use pinhole_probes::{Picture, noise, scene};
 use sha2::{Digest, Sha256};
 use tract_onnx::Onnx;
@@ -210,12 +210,11 @@ fn network(
     // Rounding makes much of a last bit: what rounds is compared without.
     let smooth = rounds_here.then(|| model.without_rounding(onnx));
     let (plan, classes) = Plan::new(onnx, model, input.shape)?;
-    let tract = Network::on_tract(input.clone(), classes, plan);
     ended("optimise");
     // These runs show that the model can be run at all, too.
-    let seen = each(tries, |tensor| tract.run(tensor))?;
+    let seen = each(tries, |tensor| plan.run(tensor))?;
     ended("warm up");
-    let own = || {
+    let own = || -> Result<Network, Obstacle> {
         let mut checked = checked?;
         let smooth = match smooth {
             Some(smooth) => {
@@ -231,7 +230,7 @@ fn network(
         if !pairs.all(|(own, expected)| agree(own, expected)) {
             return Err("the recognised layers give other scores than the model".into());
         }
-        built(&input, kept?, precision)
+        Ok(built(&input, kept?, precision)?)
     };
     match own() {
         // What tract makes of rounded tensors is not to be believed.
@@ -244,12 +243,12 @@ fn network(
             "The model cannot be baked: {}.",
             not_run_quantised(&why)
         )),
-        Err(_) => Ok((tract, seen)),
+        Err(why) => Ok((Network::on_tract(input, classes, plan, why), seen)),
     }
 }
 
 /// The model as layers of our kernels, or why it is none.
-fn layers(onnx: &Onnx, model: &onnx::Described, input: &Input) -> Result<Recognised, String> {
+fn layers(onnx: &Onnx, model: &onnx::Described, input: &Input) -> Result<Recognised, Obstacle> {
     if input.layout != Layout::Nchw || input.element_type != ElementType::Float32 {
         return Err("the input is not 32-bit floats, channels first".into());
     }

@@ -3,6 +3,7 @@
 
 mod agree;
 mod head;
+mod obstacle;
 mod quantised;
 mod recognise;
 mod smooth;
@@ -10,6 +11,7 @@ mod steps;
 
 pub use agree::agree;
 pub use head::{ends_in_probabilities, is_float};
+pub use obstacle::Obstacle;
 pub use quantised::{is_quantised, not_run_quantised};
 pub use recognise::{Recognised, recognise};
 pub use smooth::without_rounding;

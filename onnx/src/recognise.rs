@@ -12,6 +12,7 @@ mod quantised;
 mod shapes;
 mod windows;
 
+use crate::Obstacle;
 use crate::head::head;
 use attributes::{attribute, window};
 use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId, Unary};
@@ -75,7 +76,7 @@ pub fn recognise(
     input: &str,
     side: usize,
     channels: usize,
-) -> Result<Recognised> {
+) -> std::result::Result<Recognised, Obstacle> {
     let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, node) in graph.node.iter().enumerate() {
         for name in &node.input {
@@ -115,12 +116,15 @@ pub fn recognise(
         }
         if node.op_type == "Softmax" && head(graph, result).is_some_and(|head| head == node) {
             // What follows gives its probabilities another form only.
-            let scores = walk.tensor(node, 0)?;
+            let scores = walk
+                .tensor(node, 0)
+                .map_err(|reason| Obstacle::at(node, reason))?;
             walk.values.insert(result, Value::Tensor(scores));
             softmax = true;
             break;
         }
-        walk.node(node)?;
+        walk.node(node)
+            .map_err(|reason| Obstacle::at(node, reason))?;
     }
     match walk.values.get(result) {
         Some(Value::Tensor(output)) => Ok(Recognised {
@@ -203,7 +207,7 @@ impl<'a> Walk<'a> {
                 },
                 None => Value::Shape(None),
             },
-            other => return Err(format!("the operator {other}")),
+            other => return Err(format!("the operator {other} is none of the kernels'")),
         };
         self.set(node, value)
     }

@@ -270,3 +270,26 @@ fn whole_numbers_are_no_scores() {
     let model = file(&folder, "model.onnx", bytes);
     refused(&bake(&folder, &model, &[]), "ArgMax");
 }
+
+/// Whoever bakes learns which node keeps a model from the kernels.
+#[test]
+fn what_keeps_a_model_from_the_kernels_is_told() {
+    let folder = TempDir::new().unwrap();
+    let model = Model {
+        nodes: &[
+            ("Sinh", &["image"], &["stretched"]),
+            ("GlobalAveragePool", &["stretched"], &["mean"]),
+            ("Flatten", &["mean"], &["scores"]),
+        ],
+        ..COLOURS
+    };
+    let path = file(&folder, "model.onnx", model.encode());
+    let ended = bake(&folder, &path, &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told = "this model runs on tract: the operator Sinh is none of the kernels' (the Sinh at node `Sinh_stretched`)";
+    assert!(
+        ended.stderr.lines().any(|line| line == told),
+        "{}",
+        ended.stderr
+    );
+}

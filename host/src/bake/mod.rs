@@ -15,7 +15,7 @@ mod output;
 mod snapshot;
 mod stages;
 
-use crate::bindings::exports::pinhole::vision::setup;
+use crate::bindings::exports::pinhole::vision::setup::{self, Compilation, Obstacle};
 use crate::bounded::Bounds;
 use crate::cli::{BakeArgs, BakedEngine};
 use crate::engine::config::precompiling;
@@ -62,7 +62,7 @@ pub fn run(args: &BakeArgs) -> Result<()> {
     let kitchen = Kitchen::new(bounds)?;
     let compiled = snapshot::compile(&kitchen, &tract, &model, &config, &progress)?;
     let baked = match &compiled {
-        Some(compiled) => {
+        Compilation::Compiled(compiled) => {
             eprintln!(
                 "{}",
                 match args.engine {
@@ -72,10 +72,9 @@ pub fn run(args: &BakeArgs) -> Result<()> {
             );
             snapshot::bake(&kitchen, &served, compiled, &config, &progress)?
         }
-        None => {
-            eprintln!(
-                "this model runs on tract: it is slower, and its component larger, than with our own kernels"
-            );
+        Compilation::Obstructed(why) => {
+            eprintln!("this model runs on tract: {}", told(why));
+            eprintln!("it is slower, and its component larger, than with our own kernels");
             snapshot::bake(&kitchen, &tract, &model, &config, &progress)?
         }
     };
@@ -192,6 +191,19 @@ fn inputs(args: &BakeArgs) -> Vec<&Path> {
     inputs
 }
 
+/// What keeps a model from our own kernels, and where.
+fn told(why: &Obstacle) -> String {
+    let Obstacle {
+        node,
+        operator,
+        reason,
+    } = why;
+    if operator.is_empty() {
+        return reason.clone();
+    }
+    format!("{reason} (the {operator} at node `{node}`)")
+}
+
 /// The same component without rounding, to compare with.
 fn in_full_precision(
     kitchen: &Kitchen,
@@ -201,8 +213,13 @@ fn in_full_precision(
 ) -> Result<Vec<u8>> {
     let silent = Arc::new(Progress::silent());
     config.precision = setup::Precision::Fp32;
-    let compiled = snapshot::compile(kitchen, tract, model, &config, &silent)?
-        .context("The model cannot be compiled in full precision")?;
+    let Compilation::Compiled(compiled) =
+        snapshot::compile(kitchen, tract, model, &config, &silent)?
+    else {
+        return Err(anyhow!(
+            "The model cannot be compiled in full precision."
+        ));
+    };
     snapshot::bake(kitchen, kernels, &compiled, &config, &silent)
 }
 

@@ -6,7 +6,7 @@
 use super::stages::Stages;
 use super::{Progress, cache};
 use crate::bindings::Classifier;
-use crate::bindings::exports::pinhole::vision::setup::Config;
+use crate::bindings::exports::pinhole::vision::setup::{Compilation, Config};
 use crate::bounded::{Bounds, Over};
 use crate::engine::config::baking;
 use crate::engine::state::{State, linker};
@@ -44,14 +44,14 @@ impl Kitchen {
     }
 }
 
-/// Has a guest compile a model for the smaller guest; none when it cannot. The error is one sentence.
+/// Has a guest compile a model for the smaller guest, or say what is in the way. The error is one sentence.
 pub fn compile(
     kitchen: &Kitchen,
     guest: &[u8],
     model: &[u8],
     config: &Config,
     progress: &Arc<Progress>,
-) -> Result<Option<Vec<u8>>> {
+) -> Result<Compilation> {
     let component = cache::component(&kitchen.engine, guest).map_err(no_guest)?;
     progress.done("prepare", Some(guest.len()));
     let (mut store, instance) = instantiate(kitchen, &component, Stages::new(progress.clone()))?;
@@ -63,7 +63,7 @@ pub fn compile(
         &store,
         kitchen.bounds,
     )?;
-    if let Some(compiled) = &compiled {
+    if let Compilation::Compiled(compiled) = &compiled {
         progress.done("compile", Some(compiled.len()));
     }
     Ok(compiled)

@@ -7,7 +7,7 @@ use super::open::{Open, settle};
 use super::slot::Slot;
 use pinhole_kernels::{NetworkBuilder, Precision};
 use pinhole_onnx::{
-    Held, Recognised, agree, causes, held, is_quantised, not_run_quantised, recognise,
+    Held, Obstacle, Recognised, agree, causes, held, is_quantised, not_run_quantised, recognise,
     without_rounding,
 };
 use pinhole_probes::noise;
@@ -20,7 +20,7 @@ struct Loaded {
     inputs: Vec<Slot>,
     outputs: Vec<String>,
     /// The same as layers of our own kernels, or why it is none.
-    layers: Result<Layers, String>,
+    layers: Result<Layers, Obstacle>,
     plan: Plan,
 }
 
@@ -52,7 +52,7 @@ pub fn layers(file: &[u8], side: usize) -> Result<(Slot, String, Layers), String
         }
         settle(inputs, None)
     })?;
-    let layers = loaded.layers?;
+    let layers = loaded.layers.map_err(|why| why.to_string())?;
     match (
         <[Slot; 1]>::try_from(loaded.inputs),
         <[String; 1]>::try_from(loaded.outputs),
@@ -91,9 +91,12 @@ fn read(
         if recognised.builder.is_quantised() {
             let smooth = without_rounding(&onnx, &proto)?;
             let smooth = self::plan(&onnx, &smooth, &inputs);
-            believed(recognised, &smooth.map_err(|error| causes(&error))?)
+            Ok(believed(
+                recognised,
+                &smooth.map_err(|error| causes(&error))?,
+            )?)
         } else {
-            believed(recognised, &plan)
+            Ok(believed(recognised, &plan)?)
         }
     });
     if let Err(why) = &layers
@@ -114,9 +117,9 @@ fn recognised(
     onnx: &tract_onnx::Onnx,
     graph: &pb::GraphProto,
     inputs: &[Slot],
-) -> Result<Recognised, String> {
+) -> Result<Recognised, Obstacle> {
     let [input] = inputs else {
-        return Err(format!("it takes {} inputs", inputs.len()));
+        return Err(format!("it takes {} inputs", inputs.len()).into());
     };
     match (input.element_type, input.shape.as_slice()) {
         (TensorType::Fp32, &[1, channels, height, width]) if height == width => {

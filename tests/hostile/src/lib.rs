@@ -104,7 +104,11 @@ impl setup::Guest for Component {
         Err("This guest takes no model.".into())
     }
 
-    fn compile(_model: Vec<u8>, _config: setup::Config) -> Result<Option<Vec<u8>>, String> {
-        Ok(None)
+    fn compile(_model: Vec<u8>, _config: setup::Config) -> Result<setup::Compilation, String> {
+        Ok(setup::Compilation::Obstructed(setup::Obstacle {
+            node: String::new(),
+            operator: String::new(),
+            reason: "this guest takes no model".into(),
+        }))
     }
 }
