@@ -62,6 +62,28 @@ impl Weights {
 
     /// Multiplies packed tiles, `k` columns each, by the weights.
     pub(crate) fn multiply(&self, packed: &[Column], target: &mut Target<'_>) {
+        let panels = Panels {
+            panels: &self.panels,
+            k: self.k,
+            epilogue: &self.epilogue,
+        };
+        panels.multiply(packed, target);
+    }
+}
+
+/// Packed weights that may be somebody else's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    /// For each panel of eight output channels, for each `k`, eight weights.
+    pub(crate) panels: &'a [[[f32; 4]; 2]],
+    pub(crate) k: usize,
+    /// It says how many panels there are.
+    pub(crate) epilogue: &'a Epilogue,
+}
+
+impl Panels<'_> {
+    /// Multiplies packed tiles, `k` columns each, by the weights.
+    pub(crate) fn multiply(&self, packed: &[Column], target: &mut Target<'_>) {
         #[cfg(target_arch = "x86_64")]
         if crate::simd::has_avx2() {
             #[allow(unsafe_code, reason = "the compiler cannot know the processor")]

@@ -42,7 +42,7 @@ mod reference;
 #[allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 mod tests;
 
-pub use builder::{Conv, NetworkBuilder, Pool};
+pub use builder::{Attention, Conv, NetworkBuilder, Pool};
 pub use error::BuildError;
 pub use network::{Arena, LayerTime, Network};
 pub use op::{Activation, Binary, Pooling, Precision, TensorId, Unary};

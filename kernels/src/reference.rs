@@ -128,6 +128,55 @@ pub(crate) fn dense(input: &[f32], shape: Shape, weights: &[f32], bias: &[f32]) 
         .collect()
 }
 
+/// `input` is NHWC, and so is the result.
+pub(crate) fn layer_norm(input: &[f32], factors: &[f32], terms: &[f32], epsilon: f64) -> Vec<f32> {
+    let pixels = input.chunks_exact(factors.len());
+    let normalised = pixels.flat_map(|pixel| {
+        let count = pixel.len() as f64;
+        let mean = pixel.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+        let squares = pixel.iter().map(|&value| (f64::from(value) - mean).powi(2));
+        let deviation = (squares.sum::<f64>() / count + epsilon).sqrt();
+        let parts = pixel.iter().zip(factors.iter().zip(terms));
+        parts.map(move |(&value, (&factor, &term))| {
+            ((f64::from(value) - mean) / deviation * f64::from(factor) + f64::from(term)) as f32
+        })
+    });
+    normalised.collect()
+}
+
+/// Each of the three is `[pixel][channel]` with the heads' channels one behind the other, and so is the result.
+pub(crate) fn attention(
+    [queries, keys, values]: [&[f32]; 3],
+    heads: usize,
+    dim: usize,
+    scale: f64,
+) -> Vec<f32> {
+    let width = heads * dim;
+    let mut result = Vec::new();
+    for query in queries.chunks_exact(width) {
+        for head in 0..heads {
+            let part = head * dim..(head + 1) * dim;
+            let scores: Vec<f64> = keys
+                .chunks_exact(width)
+                .map(|key| {
+                    let pairs = query[part.clone()].iter().zip(&key[part.clone()]);
+                    let sum: f64 = pairs.map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
+                    (sum * scale).exp()
+                })
+                .collect();
+            let total: f64 = scores.iter().sum();
+            for channel in part {
+                let pairs = scores.iter().zip(values.chunks_exact(width));
+                let sum: f64 = pairs
+                    .map(|(weight, value)| weight * f64::from(value[channel]))
+                    .sum();
+                result.push((sum / total) as f32);
+            }
+        }
+    }
+    result
+}
+
 /// Pseudo-random numbers that are the same everywhere.
 pub(crate) struct Random(pub(crate) u64);
 

@@ -7,6 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::check::{LARGEST, ensure};
+use crate::layers::positions;
 use crate::layout::Layout;
 use crate::network::{Buffer, Kernel, Network, Segment, Step};
 use crate::op::Precision;
@@ -145,6 +146,44 @@ impl Step {
                 }
                 ensure(self.output.rows(output) == output.height)?;
                 select.check(&channels, output.channels)
+            }
+            Kernel::Norm(norm) => {
+                ensure(!image && input == output)?;
+                ensure(self.output.rows(output) == output.height)?;
+                ensure(self.input.rows(input) == input.height)?;
+                norm.check(output.channels)
+            }
+            Kernel::Attention { inputs, attention } => {
+                let pixels = |shape: Shape| shape.height * shape.width;
+                let out = self.output.range(output);
+                let mut channels = [0; 3];
+                for ((buffer, shape, first), channels) in inputs.iter().zip(&mut channels) {
+                    network.holds(*buffer, *shape)?;
+                    ensure(buffer.rows(*shape) == shape.height && first.is_multiple_of(4))?;
+                    // It is read while the output is written.
+                    let range = buffer.range(*shape);
+                    ensure(range.end <= out.start || range.start >= out.end)?;
+                    *channels = shape.channels.checked_sub(*first)?;
+                }
+                let [(_, queries, _), (_, keys, _), (_, values, _)] = *inputs;
+                ensure(pixels(queries) == pixels(output) && pixels(keys) == pixels(values))?;
+                ensure(self.output.rows(output) == output.height)?;
+                attention.check(channels, (pixels(queries), pixels(keys)), output.channels)
+            }
+            Kernel::Constant(values) => {
+                ensure(self.output.rows(output) == output.height)?;
+                ensure(values.len() == self.output.range(output).len())
+            }
+            Kernel::Pixels { inputs, parts } => {
+                let mut pixels = Vec::with_capacity(inputs.len());
+                for (buffer, shape) in inputs {
+                    network.holds(*buffer, *shape)?;
+                    ensure(buffer.rows(*shape) == shape.height)?;
+                    ensure(shape.channels == output.channels)?;
+                    pixels.push(shape.height * shape.width);
+                }
+                ensure(self.output.rows(output) == output.height)?;
+                positions::check(parts, &pixels, output.height * output.width)
             }
             Kernel::Quantise(_) => ensure(!image && input == output),
             Kernel::Dense(dense) => {

@@ -1,6 +1,7 @@
 //! Whole networks against the plain loops, on shapes that fit no tile.
 
 mod layers;
+mod tokens;
 
 use crate::reference::{self, Random};
 use crate::simd::{AVX2, AVX512};

@@ -216,9 +216,7 @@ fn in_full_precision(
     let Compilation::Compiled(compiled) =
         snapshot::compile(kitchen, tract, model, &config, &silent)?
     else {
-        return Err(anyhow!(
-            "The model cannot be compiled in full precision."
-        ));
+        return Err(anyhow!("The model cannot be compiled in full precision."));
     };
     snapshot::bake(kitchen, kernels, &compiled, &config, &silent)
 }

@@ -2,10 +2,13 @@
 
 mod channels;
 mod elementwise;
+mod tokens;
 
 pub use elementwise::Pool;
+pub use tokens::Attention;
 
 use crate::error::{BuildError, expect_len};
+use crate::layers::positions::Part;
 use crate::layers::select::Select;
 use crate::layers::window::Window;
 use crate::op::{Activation, Binary, TensorId, Unary};
@@ -82,6 +85,21 @@ pub(crate) enum Layer {
         inputs: Vec<TensorId>,
         select: Select,
     },
+    Norm {
+        input: TensorId,
+        factors: Vec<f32>,
+        terms: Vec<f32>,
+        epsilon: f32,
+    },
+    Attention(Attention),
+    Constant {
+        /// In the order row, column, channel.
+        values: Vec<f32>,
+    },
+    Pixels {
+        inputs: Vec<TensorId>,
+        parts: Vec<Part>,
+    },
     Quantise {
         input: TensorId,
         quantise: Quantise,
@@ -106,8 +124,13 @@ impl Layer {
             | Self::Dense { input, .. }
             | Self::Quantise { input, .. }
             | Self::Unary { input, .. }
+            | Self::Norm { input, .. }
             | Self::Window { input, .. } => vec![*input],
-            Self::Select { inputs, .. } => inputs.clone(),
+            Self::Select { inputs, .. } | Self::Pixels { inputs, .. } => inputs.clone(),
+            Self::Attention(attention) => {
+                vec![attention.queries.0, attention.keys.0, attention.values.0]
+            }
+            Self::Constant { .. } => Vec::new(),
         }
     }
 

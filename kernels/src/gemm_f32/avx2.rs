@@ -1,7 +1,7 @@
 //! The multiplication on x86-64 processors with AVX2 and fused multiply-add, which run natively what a sandbox runs
 //! elsewhere: a panel's eight channels are one vector.
 
-use super::{Column, Weights};
+use super::{Column, Panels};
 use crate::epilogue::{TILE, Target};
 use crate::simd::F32x4;
 use std::arch::x86_64::{
@@ -10,9 +10,14 @@ use std::arch::x86_64::{
     _mm256_set1_ps, _mm256_storeu_ps,
 };
 
-/// As [`Weights::multiply`]. `wide` says that the processor has AVX-512's registers, too.
+/// As [`Panels::multiply`]. `wide` says that the processor has AVX-512's registers, too.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn multiply(weights: &Weights, packed: &[Column], target: &mut Target<'_>, wide: bool) {
+pub(super) fn multiply(
+    weights: &Panels<'_>,
+    packed: &[Column],
+    target: &mut Target<'_>,
+    wide: bool,
+) {
     let count = weights.epilogue.bias.len();
     let mut panel = 0;
     while panel < count {
@@ -39,7 +44,7 @@ pub(super) fn multiply(weights: &Weights, packed: &[Column], target: &mut Target
 macro_rules! group {
     ($name:ident, $panels:literal, $features:literal) => {
         #[target_feature(enable = $features)]
-        fn $name(weights: &Weights, first: usize, packed: &[Column], target: &mut Target<'_>) {
+        fn $name(weights: &Panels<'_>, first: usize, packed: &[Column], target: &mut Target<'_>) {
             let k = weights.k;
             let panels: [&[[[f32; 4]; 2]]; $panels] =
                 std::array::from_fn(|panel| &weights.panels[(first + panel) * k..][..k]);
@@ -80,7 +85,7 @@ group!(three, 3, "avx2,fma,avx512f,avx512vl");
 )]
 #[target_feature(enable = "avx2,fma")]
 fn store<const P: usize>(
-    weights: &Weights,
+    weights: &Panels<'_>,
     pixel: usize,
     panel: usize,
     sums: &[[__m256; P]; TILE],

@@ -1,6 +1,9 @@
 //! The layers that need no packing.
 
+pub(crate) mod attention;
 pub(crate) mod binary;
+pub(crate) mod norm;
+pub(crate) mod positions;
 pub(crate) mod select;
 pub(crate) mod unary;
 pub(crate) mod window;

@@ -11,6 +11,9 @@ use std::ops::Range;
 use crate::conv::{Convolution, Scratch};
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
+use crate::layers::attention::{self, Attention};
+use crate::layers::norm::LayerNorm;
+use crate::layers::positions::Part;
 use crate::layers::select::Select;
 use crate::layers::window::Window;
 use crate::layout::{self, Layout};
@@ -94,6 +97,20 @@ pub(crate) enum Kernel {
         inputs: Vec<(Buffer, Shape)>,
         select: Select,
     },
+    Norm(LayerNorm),
+    Attention {
+        /// Where queries, keys and values are, and the first channel of each.
+        inputs: [(Buffer, Shape, usize); 3],
+        attention: Attention,
+    },
+    /// Planes, as they lie in the arena.
+    Constant(
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::check::exact"))] Vec<f32>,
+    ),
+    Pixels {
+        inputs: Vec<(Buffer, Shape)>,
+        parts: Vec<Part>,
+    },
     Quantise(Quantise),
     StepSum {
         other: Buffer,
@@ -117,6 +134,7 @@ pub struct Arena {
     zeros: Vec<f32>,
     scratch: Scratch,
     integers: Vec<[i16; 8]>,
+    attention: attention::Room,
     /// For each step, how many output rows there are so far.
     done: Vec<usize>,
 }
@@ -129,6 +147,7 @@ impl Arena {
             + size_of_val(&*self.zeros)
             + size_of_val(&*self.integers)
             + self.scratch.bytes()
+            + self.attention.bytes()
     }
 }
 
@@ -181,12 +200,16 @@ impl Network {
             }
             Kernel::Depthwise(depthwise) => depthwise.weights_bytes(),
             Kernel::Dense(dense) => dense.weights_bytes(),
+            Kernel::Norm(norm) => norm.weights_bytes(),
+            Kernel::Constant(values) => size_of_val(&**values),
             Kernel::Add { .. }
             | Kernel::Pool { .. }
             | Kernel::Copy
             | Kernel::Binary { .. }
             | Kernel::Window(_)
             | Kernel::Select { .. }
+            | Kernel::Attention { .. }
+            | Kernel::Pixels { .. }
             | Kernel::Quantise(_)
             | Kernel::StepSum { .. } => 0,
         });
@@ -207,6 +230,7 @@ impl Network {
             zeros: vec![0.0; self.zeros],
             scratch: Scratch::default(),
             integers: Vec::new(),
+            attention: attention::Room::default(),
             done: vec![0; self.steps.len()],
         };
         for step in &self.steps {
@@ -223,6 +247,7 @@ impl Network {
                     let len = arena.integers.len().max(dense.scratch_len());
                     arena.integers.resize(len, [0; 8]);
                 }
+                Kernel::Attention { attention, .. } => attention.reserve(&mut arena.attention),
                 _ => {}
             }
         }
@@ -329,7 +354,7 @@ impl Network {
 
 impl Buffer {
     /// The part of the arena that holds the tensor, or its ring.
-    fn range(self, shape: Shape) -> Range<usize> {
+    pub(crate) fn range(self, shape: Shape) -> Range<usize> {
         match self {
             Self::Input => 0..0,
             Self::Arena { offset, rows } => offset..offset + Layout::new(shape, rows).len(),

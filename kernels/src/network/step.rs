@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::{Arena, Buffer, Kernel, Step};
 use crate::epilogue::{Residual, Target};
+use crate::layers::attention::Planes;
+use crate::layers::positions;
 use crate::layers::select::{Plane, copy_lane, plane_start};
 use crate::layers::{self, binary, unary};
 use crate::layout::Layout;
@@ -26,6 +28,10 @@ impl Step {
             Kernel::Select { .. } => "select",
             Kernel::Dense(_) => "dense",
             Kernel::Quantise(_) => "quantise",
+            Kernel::Norm(_) => "layer norm",
+            Kernel::Attention { .. } => "attention",
+            Kernel::Constant(_) => "constant",
+            Kernel::Pixels { .. } => "pixels",
         }
     }
 
@@ -146,6 +152,38 @@ impl Step {
             Kernel::Pool { divisor } => {
                 let (values, out) = read_and_write(floats, input, source, target);
                 layers::pool(values, from, *divisor, out);
+            }
+            Kernel::Norm(norm) => {
+                let (values, out) = read_and_write(floats, input, source, target);
+                norm.run(values, layout, out);
+            }
+            Kernel::Attention { inputs, attention } => {
+                let (before, rest) = floats.split_at_mut(target.start);
+                let (out, after) = rest.split_at_mut(target.len());
+                let planes = inputs.map(|(buffer, shape, channel)| {
+                    let range = buffer.range(shape);
+                    let stride = Layout::new(shape, buffer.rows(shape)).stride;
+                    let values = if range.start < target.start {
+                        &before[range]
+                    } else {
+                        &after[range.start - target.end..range.end - target.end]
+                    };
+                    let values = &values[channel / 4 * stride..];
+                    Planes { values, stride }
+                });
+                attention.run(planes, &mut arena.attention, (out, layout));
+            }
+            Kernel::Constant(values) => floats[target].copy_from_slice(values),
+            Kernel::Pixels { inputs, parts } => {
+                let mut at = 0;
+                for part in parts {
+                    let (buffer, shape) = inputs[part.input];
+                    let stride = Layout::new(shape, buffer.rows(shape)).stride;
+                    let range = Some(buffer.range(shape));
+                    let (from, to) = read_and_write(floats, input, range, target.clone());
+                    positions::copy(*part, (from, stride), at, (to, layout.stride));
+                    at += part.count;
+                }
             }
             Kernel::Quantise(quantise) => {
                 let (values, out) = read_and_write(floats, input, source, target);

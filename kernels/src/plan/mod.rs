@@ -6,7 +6,7 @@ mod place;
 mod schedule;
 
 use equalise::gains;
-use fuse::{drop_unused, fuse_additions, fuse_functions};
+use fuse::{drop_unused, fold_factors, fuse_additions, fuse_functions};
 use place::place;
 use schedule::{choose_strip, segment};
 
@@ -15,6 +15,9 @@ use crate::conv::Convolution;
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
 use crate::error::BuildError;
+use crate::layers;
+use crate::layers::norm::LayerNorm;
+use crate::layout::{self, Layout};
 use crate::network::{Buffer, Kernel, Network, Segment, Step};
 use crate::op::{Integers, Precision, TensorId};
 use crate::quantised;
@@ -61,6 +64,8 @@ fn plan(
         return Err(BuildError::NotFinite);
     }
     let uses = count_uses(&layers, output);
+    fold_factors(&mut layers, &finishes, &uses);
+    let uses = count_uses(&layers, output);
     fuse_additions(&mut layers, &finishes, &uses);
     let uses = count_uses(&layers, output);
     let curves = fuse_functions(&mut layers, &finishes, &uses);
@@ -106,24 +111,31 @@ fn plan(
         {
             zeros = zeros.max(shapes[input.0].width * 4);
         }
+        let macs = layer.macs(shapes[tensor]);
+        let reach = layer.reach();
+        let kernel = kernel(
+            layer,
+            shapes[input.0],
+            buffers[input.0],
+            shapes[tensor],
+            (&buffers, &shapes),
+            gains,
+            integers(precision, input, &whole, &non_negative),
+        );
+        let macs = match &kernel {
+            Kernel::Attention { attention, .. } => attention.macs(),
+            _ => macs,
+        };
         steps.push(Step {
             finish: finishes[tensor - 1].take(),
             unary: curves[tensor - 1],
-            reach: layer.reach(),
-            macs: layer.macs(shapes[tensor]),
+            reach,
+            macs,
             input: buffers[input.0],
             input_shape: shapes[input.0],
             output: buffers[tensor],
             output_shape: shapes[tensor],
-            kernel: kernel(
-                layer,
-                shapes[input.0],
-                buffers[input.0],
-                shapes[tensor],
-                (&buffers, &shapes),
-                gains,
-                integers(precision, input, &whole, &non_negative),
-            ),
+            kernel,
         });
     }
     Ok(Network {
@@ -260,6 +272,37 @@ fn kernel(
             sum,
         },
         Layer::Pool { divisor, .. } => Kernel::Pool { divisor },
+        Layer::Norm {
+            factors,
+            terms,
+            epsilon,
+            ..
+        } => Kernel::Norm(LayerNorm::new(&factors, &terms, epsilon)),
+        Layer::Attention(attention) => {
+            let read = [attention.queries, attention.keys, attention.values];
+            let pixels = |shape: Shape| shape.height * shape.width;
+            Kernel::Attention {
+                inputs: read.map(|(tensor, first)| (buffers[tensor.0], shapes[tensor.0], first)),
+                attention: layers::attention::Attention::new(
+                    (attention.heads, attention.dim),
+                    (pixels(output_shape), pixels(shapes[attention.keys.0.0])),
+                    attention.scale,
+                ),
+            }
+        }
+        Layer::Constant { values } => {
+            let layout = Layout::new(output_shape, output_shape.height);
+            let mut planes = vec![0.0; layout.len()];
+            layout::import(&values, output_shape, layout, &mut planes);
+            Kernel::Constant(planes)
+        }
+        Layer::Pixels { inputs, parts } => Kernel::Pixels {
+            inputs: inputs
+                .iter()
+                .map(|input| (buffers[input.0], shapes[input.0]))
+                .collect(),
+            parts,
+        },
         Layer::Quantise { quantise, .. } => Kernel::Quantise(quantise),
         Layer::Dense { weights, bias, .. } => {
             Kernel::Dense(Dense::new(&weights, bias, input_shape, integers))

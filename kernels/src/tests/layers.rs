@@ -6,7 +6,7 @@ use crate::{
     Activation, Binary, Conv, Network, NetworkBuilder, Pool, Pooling, Precision, TensorId, Unary,
 };
 
-fn conv<'a>(weights: &'a [f32], out: usize, kernel: usize, groups: usize) -> Conv<'a> {
+pub(super) fn conv<'a>(weights: &'a [f32], out: usize, kernel: usize, groups: usize) -> Conv<'a> {
     Conv {
         out_channels: out,
         kernel: (kernel, kernel),
@@ -21,7 +21,7 @@ fn conv<'a>(weights: &'a [f32], out: usize, kernel: usize, groups: usize) -> Con
 }
 
 /// A convolution that changes nothing, so that what follows reads planes.
-fn identity(builder: &mut NetworkBuilder) -> TensorId {
+pub(super) fn identity(builder: &mut NetworkBuilder) -> TensorId {
     let input = builder.input();
     let channels = builder.shape(input).channels;
     let mut weights = vec![0.0; channels * channels];
@@ -31,7 +31,7 @@ fn identity(builder: &mut NetworkBuilder) -> TensorId {
         .unwrap()
 }
 
-fn built(builder: NetworkBuilder, output: TensorId, precision: Precision) -> Network {
+pub(super) fn built(builder: NetworkBuilder, output: TensorId, precision: Precision) -> Network {
     let network = builder.build(output, precision).unwrap();
     #[cfg(feature = "serde")]
     {
