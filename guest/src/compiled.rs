@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// The first bytes of the form, with its version: an ONNX file never begins so.
 #[cfg(feature = "kernels")]
-const MAGIC: &[u8] = b"pinhole model 5\n";
+const MAGIC: &[u8] = b"pinhole model 6\n";
 
 /// Those of a model that the host runs.
 #[cfg(any(feature = "nn", feature = "tract"))]

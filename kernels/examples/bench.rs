@@ -1,11 +1,14 @@
 //! Times a network of MobileNetV2's shape (224 x 224, 1000 classes) with random weights.
 //!
-//! `bench [fp32|int8] [layers]`: with `layers`, each layer's time is printed, too.
+//! `bench [fp32|int8] [layers] [deit]`: with `layers`, each layer's time is printed, too; with `deit`, the network has the shape of
+//! DeiT-Tiny.
 //! Natively this times the portable path; run it under Wasmtime for the figures that count.
 
 use std::time::Instant;
 
-use pinhole_kernels::{Activation, Conv, Network, NetworkBuilder, Precision, TensorId};
+use pinhole_kernels::{
+    Activation, Attention, Conv, Network, NetworkBuilder, Precision, Shape, TensorId, Unary,
+};
 
 const RELU6: Activation = Activation::Clip { min: 0.0, max: 6.0 };
 
@@ -106,6 +109,71 @@ fn mobilenet_v2(precision: Precision) -> Network {
         .expect("the weights are finite")
 }
 
+fn deit_tiny(precision: Precision) -> Network {
+    const WIDTH: usize = 192;
+    let mut maker = Maker {
+        builder: NetworkBuilder::new(224, 224, 3),
+        random: Random(1),
+    };
+    let input = maker.builder.input();
+    let weights = maker.random.values(WIDTH * 16 * 16 * 3, 0.05);
+    let patches = Conv {
+        out_channels: WIDTH,
+        kernel: (16, 16),
+        stride: (16, 16),
+        padding: (0, 0, 0, 0),
+        dilation: (1, 1),
+        groups: 1,
+        weights: &weights,
+        bias: &[],
+        activation: Activation::None,
+    };
+    let built = "the shapes fit";
+    let patches = maker.builder.conv(input, &patches).expect(built);
+    let token = maker.random.values(WIDTH, 1.0);
+    let shape = Shape {
+        height: 1,
+        width: 1,
+        channels: WIDTH,
+    };
+    let token = maker.builder.constant(shape, &token).expect(built);
+    let parts = [(token, 0, 1), (patches, 0, 196)];
+    let mut x = maker.builder.pixels(&parts).expect(built);
+    let norm = |maker: &mut Maker, x| {
+        let layer = maker
+            .builder
+            .layer_norm(x, &[1.0; WIDTH], &[0.0; WIDTH], 1e-6);
+        layer.expect(built)
+    };
+    let dense = |maker: &mut Maker, x, out| maker.conv(x, out, (1, 1), false, Activation::None);
+    for _ in 0..12 {
+        let before = norm(&mut maker, x);
+        let qkv = dense(&mut maker, before, 3 * WIDTH);
+        let attention = Attention {
+            queries: (qkv, 0),
+            keys: (qkv, WIDTH),
+            values: (qkv, 2 * WIDTH),
+            heads: 3,
+            dim: 64,
+            scale: 0.125,
+        };
+        let mixed = maker.builder.attention(&attention).expect(built);
+        let mixed = dense(&mut maker, mixed, WIDTH);
+        x = maker.builder.add(mixed, x, Activation::None).expect(built);
+        let before = norm(&mut maker, x);
+        let wide = dense(&mut maker, before, 4 * WIDTH);
+        let wide = maker.builder.unary(wide, Unary::Gelu);
+        let narrow = dense(&mut maker, wide, WIDTH);
+        x = maker.builder.add(narrow, x, Activation::None).expect(built);
+    }
+    let x = maker.builder.pixels(&[(x, 0, 1)]).expect(built);
+    let x = norm(&mut maker, x);
+    let weights = maker.random.values(WIDTH * 1000, 0.05);
+    let output = maker.builder.dense(x, 1000, &weights, &[]).expect(built);
+    let network = maker.builder.build(output, precision);
+    network.expect("the weights are finite")
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let asked = |name: &str| arguments.iter().any(|argument| argument == name);
@@ -115,7 +183,10 @@ fn main() {
         .into_iter()
         .filter(|(name, _)| any || asked(name))
         .map(|(name, precision)| {
-            let network = mobilenet_v2(precision);
+            let network = match asked("deit") {
+                true => deit_tiny(precision),
+                false => mobilenet_v2(precision),
+            };
             let arena = network.arena();
             (name, network, arena, Vec::new())
         })

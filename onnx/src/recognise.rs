@@ -4,23 +4,31 @@
 //! other arithmetic, pooling, channels that are joined and split, dense layers. Anything else is left to tract, with the reason. What is recognised is
 //! never trusted: `agree` compares both on the same input before it is believed.
 
+mod attention;
 mod attributes;
 mod channels;
 mod dense;
 mod elementwise;
+mod moments;
+mod products;
 mod quantised;
 mod shapes;
+mod tokens;
+mod view;
 mod windows;
 
 use crate::Obstacle;
 use crate::head::head;
+use attention::Scores;
 use attributes::{attribute, window};
+use moments::{Erf, Moment};
 use pinhole_kernels::{Activation, Conv, NetworkBuilder, TensorId, Unary};
 use quantised::{Stored, Weights};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::Onnx;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use tract_onnx::tensor::load_tensor;
+use view::View;
 
 /// A graph as layers.
 #[derive(Clone)]
@@ -44,6 +52,14 @@ enum Value {
     Padded(TensorId, (usize, usize, usize, usize)),
     /// A tensor whose channels are written as so many groups.
     Groups(TensorId, usize),
+    /// A tensor in another order or form.
+    View(View),
+    /// Part of an attention, of a normalisation, of a GELU.
+    Scores(Scores),
+    Moment(Moment),
+    Erf(Erf),
+    /// A number that is computed of constants and shapes.
+    Number(f32),
     /// Part of a computation of shapes, which are fixed here; the sizes, where they can be told.
     Shape(Option<Vec<i64>>),
     /// A tensor of 8-bit steps.
@@ -164,6 +180,9 @@ fn written(attribute: &AttributeProto) -> Value {
 
 impl<'a> Walk<'a> {
     fn node(&mut self, node: &'a NodeProto) -> Result<()> {
+        if self.of_views(node)? {
+            return Ok(());
+        }
         let value = match node.op_type.as_str() {
             "Conv" => return self.conv(node),
             "Add" if self.adds_tensors(node) => return self.add(node),
@@ -181,8 +200,16 @@ impl<'a> Walk<'a> {
             "Gemm" => return self.gemm(node),
             "MatMul" => return self.matmul(node),
             "Shape" => self.shape_of(node),
+            "Sqrt" => self.root(node)?,
+            "Cast" | "Identity" if matches!(self.value(node, 0)?, Value::Number(_)) => {
+                self.value(node, 0)?
+            }
+            "Expand" => self.value(node, 0)?,
+            "Transpose" if matches!(self.value(node, 0)?, Value::Constant(..)) => {
+                self.turned(node)?
+            }
             "Identity" | "Dropout" | "Gather" | "Unsqueeze" | "Concat" | "Cast" | "Slice"
-            | "Floor" | "Squeeze" | "Reshape"
+            | "Floor" | "Squeeze" | "Reshape" | "Mod" | "ConstantOfShape" | "Equal" | "Where"
                 if self.computes_shapes(node) =>
             {
                 self.sizes(node)
@@ -240,6 +267,7 @@ impl<'a> Walk<'a> {
     fn constant(&self, node: &NodeProto, index: usize) -> Result<(Vec<f32>, Vec<usize>)> {
         match self.value(node, index)? {
             Value::Constant(values, dims) => Ok((values, dims)),
+            Value::Number(value) => Ok((vec![value], Vec::new())),
             _ => Err(format!("a {} whose weights are computed", node.op_type)),
         }
     }

@@ -36,6 +36,11 @@ ARCHITECTURES = {
     "densenet121": models.densenet121,
     "googlenet": functools.partial(models.googlenet, aux_logits=False, init_weights=False),
     "mnasnet0_5": models.mnasnet0_5,
+    # Of their kind, but small enough for a test; the first takes pictures of 96 pixels only.
+    "vit": functools.partial(models.VisionTransformer, image_size=96, patch_size=16, num_layers=3, num_heads=3, hidden_dim=192,
+                             mlp_dim=384),
+    "convnext": functools.partial(models.ConvNeXt, [models.convnext.CNBlockConfig(48, 96, 2), models.convnext.CNBlockConfig(96, 192, 2),
+                                                    models.convnext.CNBlockConfig(192, None, 2)]),
 }
 CLASSES = 1000
 # What bake takes for granted, and torchvision's classifiers expect.
@@ -84,7 +89,7 @@ def enliven(model: torch.nn.Module, pictures: numpy.ndarray) -> torch.nn.Module:
     noise = lambda like, low, high: torch.empty_like(like).uniform_(low, high, generator=generator)
     layers = [layer for layer in model.modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))]
     last = layers.pop()
-    normalised = any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())
+    normalised = any(isinstance(layer, (torch.nn.BatchNorm2d, torch.nn.LayerNorm)) for layer in model.modules())
 
     def scaled(layer, _, output):
         mean, deviation = output.mean((0, 2, 3)), output.std((0, 2, 3)) + 1e-6
@@ -102,10 +107,17 @@ def enliven(model: torch.nn.Module, pictures: numpy.ndarray) -> torch.nn.Module:
                 # The running values become those of the one batch that follows.
                 layer.momentum = None
                 layer.train()
+            if isinstance(layer, torch.nn.LayerNorm):
+                layer.weight.copy_(noise(layer.weight, 0.7, 1.3))
+                layer.bias.copy_(noise(layer.bias, -0.3, 0.3))
             if isinstance(layer, torch.nn.Conv2d) and layer.kernel_size != (1, 1):
                 layer.weight.copy_(layer.weight.mean((2, 3), keepdim=True) * noise(layer.weight, 0.5, 1.5))
             if layer in layers and not normalised:
                 hooks.append(layer.register_forward_hook(scaled))
+        for name, parameter in model.named_parameters():
+            # What training begins with is next to nothing.
+            if name.endswith(("layer_scale", "class_token")):
+                parameter.copy_(noise(parameter, 0.2, 0.6))
         model(torch.from_numpy(pictures))
         for hook in hooks:
             hook.remove()

@@ -11,7 +11,7 @@ use std::path::Path;
 use wasmtime_wasi_nn::wit::TensorType;
 
 /// The first bytes of the form behind the seal, with its version.
-const MAGIC: &[u8] = b"pinhole network 2\n";
+const MAGIC: &[u8] = b"pinhole network 3\n";
 
 /// All of it.
 #[derive(Serialize, Deserialize)]

@@ -1,16 +1,26 @@
 //! Functions of single values, and arithmetic: of two tensors, or of a tensor and constants, one a channel.
 
 use super::attributes::attribute;
+use super::view::View;
 use super::{Result, Value, Walk};
-use pinhole_kernels::{Activation, Binary, Conv, Shape, TensorId, Unary};
+use pinhole_kernels::{Binary, Shape, TensorId, Unary};
 use tract_onnx::pb::NodeProto;
 
 impl<'a> Walk<'a> {
     /// A function that stands for itself: the planner finds the layer that takes it in.
     pub(super) fn function(&mut self, node: &'a NodeProto) -> Result<()> {
+        let function = self.function_of(node)?;
+        let input = self.tensor(node, 0)?;
+        let output = self.builder.unary(input, function);
+        self.functions.insert(output, (input, function));
+        self.set(node, Value::Tensor(output))
+    }
+
+    /// Which function a node is.
+    pub(super) fn function_of(&self, node: &NodeProto) -> Result<Unary> {
         let float =
             |name: &str, default: f32| attribute(node, name).map_or(default, |value| value.f);
-        let function = match node.op_type.as_str() {
+        Ok(match node.op_type.as_str() {
             "Relu" => Unary::Clip {
                 min: 0.0,
                 max: f32::INFINITY,
@@ -37,11 +47,7 @@ impl<'a> Walk<'a> {
                 Unary::Gelu
             }
             other => return Err(format!("the operator {other} in this form")),
-        };
-        let input = self.tensor(node, 0)?;
-        let output = self.builder.unary(input, function);
-        self.functions.insert(output, (input, function));
-        self.set(node, Value::Tensor(output))
+        })
     }
 
     /// The limits of a Clip: inputs, or attributes in old files.
@@ -72,6 +78,11 @@ impl<'a> Walk<'a> {
         };
         match (self.value(node, 0), self.value(node, 1)) {
             (Ok(Value::Tensor(a)), Ok(Value::Tensor(b))) => self.of_tensors(node, operator, a, b),
+            (Ok(Value::Tensor(a)), _) if self.begins_gelu(node) => {
+                let (values, _) = self.later_constant(node, 1)?;
+                let view = View::image(a, self.builder.shape(a));
+                self.with_constants(node, operator, view, (&values, &[]))
+            }
             (Ok(Value::Tensor(a)), _) => {
                 let (values, dims) = self.later_constant(node, 1)?;
                 let values = self.one_a_channel(a, &values, &dims)?;
@@ -106,6 +117,17 @@ impl<'a> Walk<'a> {
             }
             (a, b) => self.shape_arithmetic(node, operator, &a?, &b?),
         }
+    }
+
+    /// Whether what a node multiplies or divides by a constant is for an Erf alone.
+    fn begins_gelu(&self, node: &NodeProto) -> bool {
+        let is_one = self
+            .later_constant(node, 1)
+            .is_ok_and(|(values, _)| values.len() == 1);
+        let reader = self.only_reader(node);
+        is_one
+            && matches!(node.op_type.as_str(), "Mul" | "Div")
+            && reader.is_some_and(|(_, next)| next.op_type == "Erf")
     }
 
     fn of_tensors(
@@ -172,21 +194,7 @@ impl<'a> Walk<'a> {
         factors: &[f32],
         terms: &[f32],
     ) -> Result<()> {
-        let conv = Conv {
-            out_channels: factors.len(),
-            kernel: (1, 1),
-            stride: (1, 1),
-            padding: (0, 0, 0, 0),
-            dilation: (1, 1),
-            groups: factors.len(),
-            weights: factors,
-            bias: terms,
-            activation: Activation::None,
-        };
-        let output = self
-            .builder
-            .conv(input, &conv)
-            .map_err(|error| error.to_string())?;
+        let output = self.scaled(input, factors, terms)?;
         self.set(node, Value::Tensor(output))
     }
 
