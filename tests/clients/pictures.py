@@ -12,6 +12,7 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
+import jpegs as jpegs_by_hand
 from PIL import Image
 
 FOLDER = Path(sys.argv[1])
@@ -478,7 +479,40 @@ def jpegs():
         add(f"jpeg-app{marker - 0xE0}.jpg", data[:2] + segment + data[2:], grey)
 
 
-for make in (pngs, bmps, gifs, webps, jpegs):
+def more_jpegs():
+    """Pixels are Pillow's, to the bit."""
+    for name, data in jpegs_by_hand.files():
+        add(f"jpeg-{name}.jpg", data, pillow(data))
+        if name.endswith("33x31"):
+            add(f"jpeg-{name}-cut.jpg", data[:-len(data) // 3], status=422)
+    picture = over_white(SCENE)
+    for mode in ("RGB", "L", "CMYK"):
+        for progressive in (False, True):
+            for optimize in (False, True):
+                for subsampling in (0, 1, 2) if mode != "L" else (0,):
+                    for quality in (20, 95):
+                        to = BytesIO()
+                        picture.convert(mode).save(
+                            to, "JPEG", quality=quality, progressive=progressive, optimize=optimize, subsampling=subsampling,
+                            restart_marker_blocks=quality // 10 if optimize else 0,
+                        )
+                        data = to.getvalue()
+                        name = f"jpeg-pillow-{mode}-{progressive}-{optimize}-{subsampling}-{quality}"
+                        add(f"{name}.jpg", data, pillow(data))
+                        # Every row is there, and only the end is not.
+                        add(f"{name}-no-end.jpg", data[:-2], pillow(data), complete=False)
+    # What webcams leave out.
+    to = BytesIO()
+    picture.save(to, "JPEG", quality=80)
+    data, at, without = to.getvalue(), 2, b"\xff\xd8"
+    while data[at + 1] != 0xDA:
+        end = at + 2 + struct.unpack(">H", data[at + 2:at + 4])[0]
+        without += data[at:end] if data[at + 1] != 0xC4 else b""
+        at = end
+    add("jpeg-no-tables.jpg", without + data[at:], pillow(data))
+
+
+for make in (pngs, bmps, gifs, webps, jpegs, more_jpegs):
     make()
 (FOLDER / "list.json").write_text(json.dumps(LIST))
 print(f"{len(LIST)} pictures")

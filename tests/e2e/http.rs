@@ -221,7 +221,8 @@ fn what_is_no_image_is_415() {
 fn a_damaged_image_is_422() {
     let server = Server::start(&[]);
     let good = jpeg(&scene(500, 375));
-    for length in [3, 100, good.len() / 2, good.len() - 2] {
+    // Without its last two bytes only the end marker is missing.
+    for length in [3, 100, good.len() / 2, good.len() - 9] {
         server
             .client
             .predict(&good[..length])

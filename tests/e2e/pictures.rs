@@ -4,6 +4,7 @@
 
 use crate::common::server::Server;
 use crate::common::{assert_same, python, root, run, say, shared};
+use pinhole_report::Answer;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -47,17 +48,13 @@ fn every_kind_is_answered_as_its_pixels_are() {
     say(run(&mut script, b"").ok().trim());
     let server = Server::start(&[]);
     let all = list(&folder.path().join("list.json"));
-    assert!(all.len() > 400, "{}", all.len());
+    assert!(all.len() > 1000, "{}", all.len());
     let wrong: Vec<String> = all
         .iter()
         .filter_map(|entry| wrong(&server, folder.path(), entry))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
-
-/// JPEG files that are refused with a sentence, since their pixels would be wrong: scans of single colours, colours finer than
-/// brightness, factors of three.
-const UNREAD: [&str; 6] = ["j33-", "j37-", "j38-", "j60-", "j61-", "j65-"];
 
 /// Others' reports.
 #[test]
@@ -71,22 +68,23 @@ fn pictures_that_went_wrong_elsewhere_are_right_here() {
         let reply = server
             .client
             .predict(&std::fs::read(folder.join(name)).unwrap());
-        let unread = UNREAD.iter().any(|kind| name.starts_with(kind));
-        if unread || entry["expect"] == "refuse422" {
+        if entry["expect"] == "refuse422" {
             reply.refusal(422, "invalid-image");
             continue;
         }
         let right = folder.join(entry["right"].as_str().unwrap());
         let expected = server.client.predict(&std::fs::read(right).unwrap());
-        if name.ends_with(".jpg") {
-            // Decoders of JPEG differ by a level or two.
-            assert_eq!(
-                reply.answer().predictions[0].class_id,
-                expected.answer().predictions[0].class_id,
-                "{name}"
-            );
+        let (answer, expected) = (reply.answer(), expected.answer());
+        // The right pixels are not this file's own, but those that it was made of, or of a decoder that enlarges colours in another
+        // way.
+        if ["j82-", "j85-", "j95-"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+        {
+            let best = |answer: &Answer| answer.predictions[0].class_id;
+            assert_eq!(best(&answer), best(&expected), "{name}");
         } else {
-            assert_same(&reply.answer().predictions, &expected.answer().predictions);
+            assert_same(&answer.predictions, &expected.predictions);
         }
     }
 }

@@ -1,75 +1,50 @@
 //! JPEG, the format that most pictures arrive in.
 
-mod frame;
-mod tables;
-
-use super::errors::{cut_short, damaged};
+use super::errors::{cut_short, damaged, sentence};
 use super::limits::check_size;
 use crate::error::ClassifyError;
 use image::RgbImage;
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
-
-/// A progressive JPEG of more scans than this is an attack: each of them walks over the whole image.
-const MAX_SCANS: usize = 64;
+use pinhole_jpeg::{Decoder, Error, Unsupported};
 
 const FORMAT: &str = "JPEG";
 
-/// Decodes a JPEG.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
-    let bytes = &*frame::usual(bytes)?;
-    // Not strict: what a browser shows, we classify. What is cut short is looked for below.
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .jpeg_set_max_scans(MAX_SCANS);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|_| damaged(FORMAT))?;
-    let (width, height) = decoder
-        .dimensions()
-        .and_then(|(width, height)| Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?)))
-        .ok_or_else(|| damaged(FORMAT))?;
+/// Decodes a JPEG; tells as well whether it has its end.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, bool), ClassifyError> {
+    let decoder = Decoder::new(bytes).map_err(refuse)?;
+    // Neither side has more than 16 bits.
+    let (width, height) = (decoder.width() as u32, decoder.height() as u32);
     check_size(width, height, max_pixels)?;
-    if !ends(bytes) {
-        return Err(cut_short(FORMAT));
-    }
-    // The decoder turns YCbCr, CMYK and YCCK into RGB, but leaves grey as it is.
-    let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
-    let space = if grey {
-        ColorSpace::Luma
-    } else {
-        ColorSpace::RGB
-    };
-    decoder.set_options(decoder.options().jpeg_set_out_colorspace(space));
-    let mut pixels = decoder.decode().map_err(|_| damaged(FORMAT))?;
-    if grey {
-        pixels = pixels.iter().flat_map(|&luma| [luma; 3]).collect();
-    }
-    // Where there is another number of pixels than the header says, something is wrong.
-    RgbImage::from_raw(width, height, pixels).ok_or_else(|| damaged(FORMAT))
+    let picture = decoder.decode().map_err(refuse)?;
+    let image = RgbImage::from_raw(width, height, picture.pixels).ok_or_else(|| damaged(FORMAT))?;
+    Ok((image, picture.is_complete))
 }
 
-/// Whether the image has its end marker. Within entropy-coded data a 0xFF byte is always stuffed, so the first
-/// 0xFF 0xD9 after the first scan's header is a true marker; one before it may belong to an embedded thumbnail.
-fn ends(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
-        match marker {
-            0xff => at += 1,
-            0xda => return bytes[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
-            // Markers without a length: TEM, restarts, start of image.
-            0x01 | 0xd0..=0xd8 => at += 2,
-            _ => match bytes.get(at + 2..at + 4) {
-                Some(&[high, low]) => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
+fn refuse(error: Error) -> ClassifyError {
+    let unsupported = match error {
+        Error::CutShort => return cut_short(FORMAT),
+        Error::Damaged => return damaged(FORMAT),
+        Error::Unsupported(unsupported) => unsupported,
+    };
+    let what = match unsupported {
+        Unsupported::Lossless => "is losslessly compressed, which is not read here",
+        Unsupported::Hierarchical => "is hierarchical, which is not read here",
+        Unsupported::Arithmetic => "is arithmetically coded, which is not read here",
+        Unsupported::Precision(bits) => {
+            return sentence(&format!(
+                "The JPEG image has {bits} bits a sample, and only 8 are read here: save it anew as an ordinary JPEG."
+            ));
         }
-    }
-    // Bytes between segments, which decoders skip: look at all of the file.
-    bytes.windows(2).any(|pair| pair == [0xff, 0xd9])
+        Unsupported::Components(2) => "has two components, and nothing says what colours they are",
+        Unsupported::Components(_) => "has components of which nothing says what colours they are",
+        Unsupported::Sampling => {
+            "has colours in another resolution than can be brought to that of the picture"
+        }
+        Unsupported::Height => "does not say how high it is before its first scan",
+        Unsupported::Scans => "is in more scans than a picture needs",
+    };
+    sentence(&format!(
+        "The JPEG image {what}: save it anew as an ordinary JPEG."
+    ))
 }
 
 #[cfg(test)]
@@ -91,10 +66,16 @@ mod tests {
     #[test]
     fn whatever_is_cut_off_is_missed() {
         let bytes = jpeg();
-        assert!(decode(&bytes, 10_000).is_ok());
-        for length in 0..bytes.len() - 1 {
+        let (whole, is_complete) = decode(&bytes, 10_000).unwrap();
+        assert!(is_complete);
+        for length in 0..bytes.len() - 2 {
             let error = decode(&bytes[..length], 10_000).unwrap_err();
             assert_eq!(error.code(), "invalid-image", "{length} bytes");
+        }
+        // Only the end marker is: every row is there.
+        for length in bytes.len() - 2..bytes.len() {
+            let (pixels, is_complete) = decode(&bytes[..length], 10_000).unwrap();
+            assert!(pixels == whole && !is_complete);
         }
     }
 
@@ -102,6 +83,31 @@ mod tests {
     fn bytes_after_the_end_do_no_harm() {
         let mut bytes = jpeg();
         bytes.extend_from_slice(b"trailing");
-        assert!(decode(&bytes, 10_000).is_ok());
+        assert!(decode(&bytes, 10_000).is_ok_and(|(_, is_complete)| is_complete));
+    }
+
+    #[test]
+    fn what_is_not_read_is_said() {
+        let say = |from: usize, byte: u8| {
+            let mut bytes = jpeg();
+            let frame = bytes
+                .windows(2)
+                .position(|pair| pair == [0xff, 0xc0])
+                .unwrap();
+            bytes[frame + from] = byte;
+            decode(&bytes, 10_000).unwrap_err().to_string()
+        };
+        assert!(say(1, 0xc3).contains("losslessly"));
+        assert!(say(1, 0xc9).contains("arithmetically"));
+        assert!(say(1, 0xc5).contains("hierarchical"));
+        assert!(say(4, 12).contains("12 bits"));
+        let mut flat = jpeg();
+        let frame = flat
+            .windows(2)
+            .position(|pair| pair == [0xff, 0xc0])
+            .unwrap();
+        flat[frame + 5..frame + 7].fill(0);
+        let error = decode(&flat, 10_000).unwrap_err().to_string();
+        assert!(error.contains("how high"), "{error}");
     }
 }

@@ -37,8 +37,8 @@ pub struct Decoded {
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, ClassifyError> {
     let (pixels, complete, exif) = match sniff(bytes)? {
         Format::Jpeg => {
-            let image = jpeg::decode(&segments::without_metadata(bytes), max_pixels)?;
-            (image, true, segments::exif(bytes).collect())
+            let (image, complete) = jpeg::decode(bytes, max_pixels)?;
+            (image, complete, segments::exif(bytes).collect())
         }
         Format::Png => {
             let file = png::chunks_of(bytes, max_pixels)?;

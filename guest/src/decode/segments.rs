@@ -1,7 +1,5 @@
 //! JPEG's segments before the first scan: where its metadata is.
 
-use std::borrow::Cow;
-
 /// The markers and the contents of the segments with a length, up to the first scan, as far as they are whole.
 pub fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, std::ops::Range<usize>)> {
     let mut at = 2;
@@ -37,45 +35,19 @@ pub fn exif(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|content| content.starts_with(b"Exif\0"))
 }
 
-/// The same picture without what no decoder needs, and may be broken: comments, and all application segments but JFIF's and
-/// Adobe's, which say what the colours are.
-pub fn without_metadata(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let is_metadata = |marker| matches!(marker, 0xe1..=0xed | 0xef | 0xfe);
-    let mut kept = Vec::new();
-    let mut from = 0;
-    for (_, segment) in segments(bytes).filter(|&(marker, _)| is_metadata(marker)) {
-        kept.extend_from_slice(&bytes[from..segment.start]);
-        from = segment.end;
-    }
-    if from == 0 {
-        return Cow::Borrowed(bytes);
-    }
-    kept.extend_from_slice(&bytes[from..]);
-    Cow::Owned(kept)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_found_and_left_out() {
+    fn metadata_is_found() {
         let jpeg = b"\xff\xd8\xff\xe0\0\x04JF\xff\xe1\0\x09Exif\0\0a\xff\xff\xe1\0\x08Exif\0b\xff\xfe\0\x03c\xff\xda\0\x02\xff\xe1\0\x02";
         assert_eq!(
             exif(jpeg).collect::<Vec<_>>(),
             [b"Exif\0\0a".as_slice(), b"Exif\0b"]
         );
-        assert_eq!(
-            without_metadata(jpeg),
-            b"\xff\xd8\xff\xe0\0\x04JF\xff\xff\xda\0\x02\xff\xe1\0\x02".as_slice()
-        );
-        assert!(matches!(
-            without_metadata(b"\xff\xd8\xff\xda\0\x02"),
-            Cow::Borrowed(_)
-        ));
         for length in 0..jpeg.len() {
             exif(&jpeg[..length]).count();
-            without_metadata(&jpeg[..length]);
         }
     }
 }

@@ -1,40 +1,25 @@
 //! The Huffman tables that a JPEG without any means: those that the standard gives as examples (T.81, annex K.3). Webcams leave them
 //! out of every frame.
 
-use std::iter::once;
+/// How many codes there are of each length, and the symbols that they stand for.
+pub type Known = ([u8; 16], &'static [u8]);
 
-/// How many codes there are of each length, and the symbols they stand for.
-struct Table {
-    /// Class and number, as a DHT segment has them.
-    id: u8,
-    counts: [u8; 16],
-    symbols: &'static [u8],
-}
-
-const TABLES: [Table; 4] = [
-    Table {
-        id: 0x00,
-        counts: [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
-        symbols: &DC,
-    },
-    Table {
-        id: 0x01,
-        counts: [0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
-        symbols: &DC,
-    },
-    Table {
-        id: 0x10,
-        counts: [0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125],
-        symbols: &LUMA_AC,
-    },
-    Table {
-        id: 0x11,
-        counts: [0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119],
-        symbols: &CHROMA_AC,
-    },
+/// For DC coefficients of luma, and of chroma.
+pub const DC: [Known; 2] = [
+    ([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0], &SIZES),
+    ([0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0], &SIZES),
 ];
 
-const DC: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+/// For AC coefficients of luma, and of chroma.
+pub const AC: [Known; 2] = [
+    ([0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125], &LUMA_AC),
+    (
+        [0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119],
+        &CHROMA_AC,
+    ),
+];
+
+const SIZES: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 
 #[rustfmt::skip]
 const LUMA_AC: [u8; 162] = [
@@ -61,18 +46,3 @@ const CHROMA_AC: [u8; 162] = [
     0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda,
     0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
 ];
-
-/// The segment that defines them.
-pub fn segment() -> Vec<u8> {
-    let tables = TABLES.iter().flat_map(|table| {
-        once(table.id)
-            .chain(table.counts)
-            .chain(table.symbols.iter().copied())
-    });
-    let tables: Vec<u8> = tables.collect();
-    let length = (tables.len() + 2) as u16;
-    let mut segment = vec![0xff, 0xc4];
-    segment.extend(length.to_be_bytes());
-    segment.extend(tables);
-    segment
-}
