@@ -203,6 +203,17 @@ impl Network {
             Engine::Host(model) => model.run(&self.input, self.classes, tensor),
             #[cfg(feature = "kernels")]
             Engine::Kernels(own) => {
+                let whole: Vec<f32>;
+                let tensor = if self.input.element_type == ElementType::Uint8 {
+                    // The model was made for pixels that are whole numbers.
+                    whole = tensor
+                        .iter()
+                        .map(|value| value.round().clamp(0.0, 255.0))
+                        .collect();
+                    &whole
+                } else {
+                    tensor
+                };
                 let mut scores = vec![0.0; self.classes];
                 let mut arena = own.arena.lock().unwrap_or_else(PoisonError::into_inner);
                 own.network.run(&mut arena, tensor, &mut scores);

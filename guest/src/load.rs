@@ -249,11 +249,13 @@ fn network(
 
 /// The model as layers of our kernels, or why it is none.
 fn layers(onnx: &Onnx, model: &onnx::Described, input: &Input) -> Result<Recognised, Obstacle> {
-    if input.layout != Layout::Nchw || input.element_type != ElementType::Float32 {
-        return Err("the input is not 32-bit floats, channels first".into());
+    if input.element_type == ElementType::Float16 {
+        return Err("the input is 16-bit floats".into());
     }
     let graph = model.proto.graph.as_ref().ok_or("there is no graph")?;
-    recognise(onnx, graph, &input.name, input.shape[2], input.shape[1])
+    let last = input.layout == Layout::Nhwc;
+    let channels = input.shape[if last { 3 } else { 1 }];
+    recognise(onnx, graph, &input.name, input.shape[2], (channels, last))
 }
 
 fn built(input: &Input, layers: Recognised, precision: Precision) -> Result<Network, String> {

@@ -27,16 +27,22 @@ fn one(file: &str) -> Result<String, Box<dyn std::error::Error>> {
     let graph = model.graph.as_ref().ok_or("there is no graph")?;
     let input = *inputs(graph).first().ok_or("there is no input")?;
     let dims = held(input).ok_or("the input is no tensor")?.dims;
-    let side = dims.get(2).copied().flatten().unwrap_or(224);
-    let channels = dims.get(1).copied().flatten().unwrap_or(3);
-    let found = recognise(&onnx, graph, &input.name, side, channels)?;
+    let size = |at: usize| dims.get(at).copied().flatten();
+    let side = size(2).unwrap_or(224);
+    let last = size(1) != Some(3) && size(3) == Some(3);
+    let channels = size(if last { 3 } else { 1 }).unwrap_or(3);
+    let found = recognise(&onnx, graph, &input.name, side, (channels, last))?;
     let probe = noise(channels * side * side);
 
     let network = found.builder.build(found.output, Precision::Fp32)?;
     let pixels = side * side;
     let mut image = vec![0.0; probe.len()];
     for (index, value) in probe.iter().enumerate() {
-        image[index % pixels * channels + index / pixels] = *value;
+        let place = match last {
+            true => index,
+            false => index % pixels * channels + index / pixels,
+        };
+        image[place] = *value;
     }
     let mut scores = vec![0.0; network.output_len()];
     let mut arena = network.arena();
@@ -45,7 +51,10 @@ fn one(file: &str) -> Result<String, Box<dyn std::error::Error>> {
     network.run(&mut arena, &image, &mut scores);
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
 
-    let shape = [1, channels, side, side];
+    let shape = match last {
+        true => [1, side, side, channels],
+        false => [1, channels, side, side],
+    };
     let mut typed = onnx.model_for_path(file)?;
     typed.set_input_fact(0, InferenceFact::dt_shape(DatumType::F32, shape))?;
     let plan = typed.into_optimized()?.into_runnable()?;

@@ -34,7 +34,8 @@ pub fn head<'g>(graph: &'g GraphProto, output: &str) -> Option<&'g NodeProto> {
     None
 }
 
-fn is_to_floats(cast: &NodeProto) -> bool {
+/// Whether a Cast is to floats.
+pub(crate) fn is_to_floats(cast: &NodeProto) -> bool {
     let to = cast
         .attribute
         .iter()
@@ -60,6 +61,27 @@ pub fn ends_in_probabilities(graph: &GraphProto, output: &str) -> bool {
         "Softmax" | "Sigmoid" => true,
         "Div" => is_spelled_out(graph, node),
         _ => false,
+    }
+}
+
+/// What a softmax at the end of a graph is of, be it one node or spelled out, with or without the largest taken off first.
+pub(crate) fn softmax_of<'g>(graph: &'g GraphProto, output: &str) -> Option<&'g str> {
+    let node = head(graph, output)?;
+    let first = |node: &'g NodeProto| node.input.first().map(String::as_str);
+    if node.op_type == "Softmax" {
+        return first(node);
+    }
+    if node.op_type != "Div" || !is_spelled_out(graph, node) {
+        return None;
+    }
+    let powers = maker(graph, first(node)?)?;
+    let scores = first(powers)?;
+    let shifted = maker(graph, scores).filter(|node| node.op_type == "Sub");
+    let largest = shifted.and_then(|node| maker(graph, node.input.get(1)?));
+    let of_largest = largest.filter(|node| node.op_type == "ReduceMax");
+    match (shifted.and_then(first), of_largest.and_then(first)) {
+        (Some(all), Some(of)) if all == of => Some(all),
+        _ => Some(scores),
     }
 }
 
@@ -136,6 +158,38 @@ mod tests {
         ]));
         // A circle, which no tool writes.
         assert!(!ends(&[("Identity", &["y"], "y")]));
+    }
+
+    #[test]
+    fn a_softmax_is_found_however_it_is_written() {
+        let of = |nodes: &[(&str, &[&str], &str)]| {
+            softmax_of(&graph(nodes), "y").map(ToString::to_string)
+        };
+        let scores = Some("x".to_string());
+        assert_eq!(
+            of(&[("Softmax", &["x"], "a"), ("Identity", &["a"], "y")]),
+            scores
+        );
+        let plain: &[(&str, &[&str], &str)] = &[
+            ("Exp", &["x"], "e"),
+            ("ReduceSum", &["e", "axes"], "s"),
+            ("Div", &["e", "s"], "y"),
+        ];
+        assert_eq!(of(plain), scores);
+        let shifted: &[(&str, &[&str], &str)] = &[
+            ("ReduceMax", &["x"], "m"),
+            ("Sub", &["x", "m"], "d"),
+            ("Exp", &["d"], "e"),
+            ("ReduceSum", &["e", "axes"], "s"),
+            ("Div", &["e", "s"], "y"),
+        ];
+        assert_eq!(of(shifted), scores);
+        // Something else is taken off: what is left are the scores.
+        let mut other = shifted.to_vec();
+        other[0] = ("ReduceMax", &["z"], "m");
+        assert_eq!(of(&other), Some("d".into()));
+        assert_eq!(of(&[("Sigmoid", &["x"], "y")]), None);
+        assert_eq!(of(&[("Div", &["x", "temperature"], "y")]), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod view;
 mod windows;
 
 use crate::Obstacle;
-use crate::head::head;
+use crate::head::{is_to_floats, softmax_of};
 use attention::Scores;
 use attributes::{attribute, window};
 use moments::{Erf, Moment};
@@ -85,13 +85,14 @@ struct Walk<'a> {
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Reads a graph whose input is one image of `side` x `side` pixels. The error says what kept it from being read.
+/// Reads a graph whose input is one image of `side` x `side` pixels, with its channels first or last. The error says what kept it
+/// from being read.
 pub fn recognise(
     onnx: &Onnx,
     graph: &GraphProto,
     input: &str,
     side: usize,
-    channels: usize,
+    (channels, last): (usize, bool),
 ) -> std::result::Result<Recognised, Obstacle> {
     let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, node) in graph.node.iter().enumerate() {
@@ -117,25 +118,27 @@ pub fn recognise(
         .iter()
         .find(|value| value.name == input)
         .ok_or("the input is missing")?;
-    walk.values
-        .insert(&start.name, Value::Tensor(walk.builder.input()));
+    let image = walk.builder.input();
+    let image = View::image(image, walk.builder.shape(image));
+    let order: &[i64] = if last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
+    let image = image.transposed(order).ok_or("an image of odd order")?;
+    walk.values.insert(&start.name, walk.seen(image));
 
     let result = graph
         .output
         .first()
         .map(|output| output.name.as_str())
         .unwrap_or_default();
+    let scores = softmax_of(graph, result);
     let mut softmax = false;
     for (index, node) in graph.node.iter().enumerate() {
         if walk.taken.contains(&index) {
             continue;
         }
-        if node.op_type == "Softmax" && head(graph, result).is_some_and(|head| head == node) {
+        let scores = scores.and_then(|name| walk.values.get(name));
+        if let Some(scores @ Value::Tensor(_)) = scores.cloned() {
             // What follows gives its probabilities another form only.
-            let scores = walk
-                .tensor(node, 0)
-                .map_err(|reason| Obstacle::at(node, reason))?;
-            walk.values.insert(result, Value::Tensor(scores));
+            walk.values.insert(result, scores);
             softmax = true;
             break;
         }
@@ -201,6 +204,10 @@ impl<'a> Walk<'a> {
             "MatMul" => return self.matmul(node),
             "Shape" => self.shape_of(node),
             "Sqrt" => self.root(node)?,
+            "Cast" if matches!(self.value(node, 0)?, Value::Tensor(_)) && is_to_floats(node) => {
+                self.value(node, 0)?
+            }
+            "Min" | "Max" => return self.limited(node),
             "Cast" | "Identity" if matches!(self.value(node, 0)?, Value::Number(_)) => {
                 self.value(node, 0)?
             }
@@ -297,21 +304,30 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes in the activation that follows `node`: returns it, and the node whose output is the result.
+    /// Takes in the activations that follow `node`: returns them as one, and the node whose output is the result.
     fn activation(&mut self, node: &'a NodeProto) -> Result<(Activation, &'a NodeProto)> {
-        let Some((index, next)) = self.only_reader(node) else {
-            return Ok((Activation::None, node));
+        let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
+        let mut last = node;
+        while let Some((index, next)) = self.only_reader(last) {
+            let (min, max) = match next.op_type.as_str() {
+                "Relu" => (0.0, f32::INFINITY),
+                "Clip" => self.bounds(next)?,
+                "Min" | "Max" => match self.limit(next) {
+                    Some((_, bounds)) => bounds,
+                    None => break,
+                },
+                _ => break,
+            };
+            (low, high) = (low.max(min).min(max), high.max(min).min(max));
+            self.taken.insert(index);
+            last = next;
+        }
+        let activation = match (low, high) {
+            (f32::NEG_INFINITY, f32::INFINITY) => Activation::None,
+            (0.0, f32::INFINITY) => Activation::Relu,
+            (min, max) => Activation::Clip { min, max },
         };
-        let activation = match next.op_type.as_str() {
-            "Relu" => Activation::Relu,
-            "Clip" => {
-                let (min, max) = self.bounds(next)?;
-                Activation::Clip { min, max }
-            }
-            _ => return Ok((Activation::None, node)),
-        };
-        self.taken.insert(index);
-        Ok((activation, next))
+        Ok((activation, last))
     }
 
     /// A constant that may be written down only behind the node that is being read.

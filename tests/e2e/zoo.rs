@@ -166,6 +166,12 @@ fn convnext_answers_as_under_onnx_runtime() {
     named(["convnext-13-static-96", "convnext-17-symbolic-96"]);
 }
 
+/// What other tools write where PyTorch's exporter writes a convolution, a Clip or a softmax; channels last, and pixels as bytes.
+#[test]
+fn other_spellings_answer_as_under_onnx_runtime() {
+    named(["keras-13-static-96", "bytes-13-static-96"]);
+}
+
 /// Checks an architecture as it is exported: a few ways of doing so, or all of them.
 fn exported(architecture: &str) {
     let all = std::env::var_os("PINHOLE_ZOO").is_some_and(|value| value == "all");

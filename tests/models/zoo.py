@@ -26,6 +26,8 @@ from onnxruntime import quantization
 from PIL import Image, ImageOps
 from torchvision import models
 
+import spellings
+
 ARCHITECTURES = {
     "squeezenet1_1": models.squeezenet1_1,
     "resnet18": models.resnet18,
@@ -36,6 +38,8 @@ ARCHITECTURES = {
     "densenet121": models.densenet121,
     "googlenet": functools.partial(models.googlenet, aux_logits=False, init_weights=False),
     "mnasnet0_5": models.mnasnet0_5,
+    "keras": spellings.small,
+    "bytes": spellings.small,
     # Of their kind, but small enough for a test; the first takes pictures of 96 pixels only.
     "vit": functools.partial(models.VisionTransformer, image_size=96, patch_size=16, num_layers=3, num_heads=3, hidden_dim=192,
                              mlp_dim=384),
@@ -177,10 +181,14 @@ def export(name: str, images: tuple, path: pathlib.Path) -> int:
         torch.onnx.export(model, (torch.zeros(1, 3, side, side),), buffer, input_names=["input"], output_names=["output"],
                           opset_version=int(opset), dynamic_axes=axes, dynamo=False)
     file = onnx.load_from_string(buffer.getvalue())
+    if architecture == "keras":
+        spellings.as_keras(file)
+    if architecture == "bytes":
+        spellings.of_bytes(file, MEAN, STD)
     onnx.checker.check_model(file, full_check=True)
     if [version.version for version in file.opset_import if version.domain == ""] != [int(opset)]:
         raise SystemExit(f"{name}: the exporter wrote another opset.")
-    path.write_bytes(buffer.getvalue())
+    path.write_bytes(file.SerializeToString())
     return side
 
 
@@ -195,7 +203,15 @@ def session(path: pathlib.Path, optimised: bool) -> onnxruntime.InferenceSession
 
 
 def probabilities(session: onnxruntime.InferenceSession, tensor: numpy.ndarray) -> numpy.ndarray:
-    scores = session.run(None, {session.get_inputs()[0].name: tensor})[0].reshape(-1).astype(numpy.float64)
+    image = session.get_inputs()[0]
+    if image.type == "tensor(uint8)":
+        levels = (tensor * numpy.reshape(numpy.float32(STD), (1, 3, 1, 1)) + numpy.reshape(numpy.float32(MEAN), (1, 3, 1, 1))) * 255
+        tensor = levels.round().clip(0, 255).astype(numpy.uint8)
+    if image.shape[-1] == 3:
+        tensor = tensor.transpose(0, 2, 3, 1)
+    scores = session.run(None, {image.name: tensor})[0].reshape(-1).astype(numpy.float64)
+    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+        return scores
     odds = numpy.exp(scores - scores.max())
     return odds / odds.sum()
 

@@ -123,7 +123,7 @@ fn recognised(
     };
     match (input.element_type, input.shape.as_slice()) {
         (TensorType::Fp32, &[1, channels, height, width]) if height == width => {
-            recognise(onnx, graph, &input.name, height, channels)
+            recognise(onnx, graph, &input.name, height, (channels, false))
         }
         _ => Err("its input is no square of 32-bit floats, channels first".into()),
     }

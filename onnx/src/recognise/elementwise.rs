@@ -50,6 +50,39 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// What a Min or Max with a constant limits: which input, and to which range.
+    pub(super) fn limit(&self, node: &NodeProto) -> Option<(usize, (f32, f32))> {
+        let constant = |input: usize| match &self.later_constant(node, input).ok()?.0[..] {
+            &[value] => Some((1 - input, value)),
+            _ => None,
+        };
+        let two = node.input.len() == 2;
+        let (input, value) = constant(1).or_else(|| constant(0)).filter(|_| two)?;
+        let range = match node.op_type.as_str() {
+            "Max" => (value, f32::INFINITY),
+            _ => (f32::NEG_INFINITY, value),
+        };
+        Some((input, range))
+    }
+
+    /// Min or Max of a tensor and a constant.
+    pub(super) fn limited(&mut self, node: &'a NodeProto) -> Result<()> {
+        let limit = self.limit(node);
+        let (input, (low, high)) = limit.ok_or_else(|| format!("a {} of tensors", node.op_type))?;
+        let view = self.view(node, input)?;
+        let view = self.settled(view)?;
+        let (tensor, min, max) = match self.functions.get(&view.tensor) {
+            Some(&(of, Unary::Clip { min, max })) => {
+                (of, min.max(low).min(high), max.max(low).min(high))
+            }
+            _ => (view.tensor, low, high),
+        };
+        let function = Unary::Clip { min, max };
+        let output = self.builder.unary(tensor, function);
+        self.functions.insert(output, (tensor, function));
+        self.set_view(node, view.of(output))
+    }
+
     /// The limits of a Clip: inputs, or attributes in old files.
     pub(super) fn bounds(&self, node: &NodeProto) -> Result<(f32, f32)> {
         let bound = |input: usize, name: &str, default: f32| -> Result<f32> {

@@ -15,6 +15,10 @@ impl<'a> Walk<'a> {
         transposed: bool,
         bias: &[f32],
     ) -> Result<View> {
+        let shape = self.builder.shape(view.tensor);
+        if view.leading(1).is_empty() && (shape.height, shape.width) != (1, 1) {
+            return self.dense_of_all(view, weights, dims, transposed, bias);
+        }
         let view = self.with_channels_last(view)?;
         let &[rows, columns] = dims else {
             return Err("a product with weights that are no matrix".into());
@@ -54,6 +58,41 @@ impl<'a> Walk<'a> {
             *last = Some(run).filter(|run| run.size != 1).into_iter().collect();
         }
         Ok(view)
+    }
+
+    /// A product of all values of a tensor with weights, which come in the order of the view.
+    fn dense_of_all(
+        &mut self,
+        view: View,
+        weights: Vec<f32>,
+        dims: &[usize],
+        transposed: bool,
+        bias: &[f32],
+    ) -> Result<View> {
+        let view = self.settled(view)?;
+        let shape = self.builder.shape(view.tensor);
+        let (places, pixels) = (view.places(), shape.height * shape.width);
+        let (inputs, outputs) = match (dims, transposed) {
+            (&[outputs, inputs], true) | (&[inputs, outputs], false) => (inputs, outputs),
+            _ => return Err("a product with weights that are no matrix".into()),
+        };
+        if inputs != places.len() || inputs != shape.len() {
+            return Err("a product with weights for other values".into());
+        }
+        let mut ordered = vec![0.0; weights.len()];
+        for (row, (pixel, channel)) in places.into_iter().enumerate() {
+            for output in 0..outputs {
+                ordered[output * inputs + channel * pixels + pixel] = match transposed {
+                    true => weights[output * inputs + row],
+                    false => weights[row * outputs + output],
+                };
+            }
+        }
+        let output = self
+            .builder
+            .dense(view.tensor, outputs, &ordered, bias)
+            .map_err(|error| error.to_string())?;
+        Ok(View::vector(output, self.builder.shape(output)))
     }
 
     /// A product with constant weights, and the sum with constant biases that may follow; or one of an attention.

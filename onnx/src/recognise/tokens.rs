@@ -4,6 +4,7 @@
 use super::attributes::attribute;
 use super::view::View;
 use super::{Result, Value, Walk};
+use crate::head::is_to_floats;
 use pinhole_kernels::{Shape, TensorId};
 use tract_onnx::pb::NodeProto;
 
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
                 let view = self.form(node)?;
                 self.set_view(node, view)?;
             }
-            "Cast" if reads => {
+            "Cast" if reads && is_to_floats(node) => {
                 let value = self.value(node, 0)?;
                 self.set(node, value)?;
             }
@@ -112,6 +113,17 @@ impl<'a> Walk<'a> {
                 let output = self.builder.unary(view.tensor, function);
                 self.functions.insert(output, (view.tensor, function));
                 self.set_view(node, view.of(output))?;
+            }
+            "Conv" | "BatchNormalization" | "MaxPool" | "AveragePool" | "GlobalAveragePool"
+            | "GlobalMaxPool" | "Pad"
+                if matches!(self.value(node, 0)?, Value::View(_)) =>
+            {
+                // What is still to be multiplied is, and then it may be an image.
+                let view = self.view(node, 0)?;
+                let view = self.settled(view)?;
+                let value = self.seen(view);
+                self.values.insert(&node.input[0], value);
+                return Ok(false);
             }
             _ => return Ok(false),
         }
