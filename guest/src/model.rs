@@ -62,7 +62,9 @@ impl Model {
             ));
         }
         let start = Instant::now();
-        let Decoded { pixels, complete } = decode(image, self.max_pixels)?;
+        let Decoded { pixels, complete } = decode(image, self.max_pixels, &|width, height| {
+            self.preprocessing.is_enough(width, height)
+        })?;
         let decoded = Instant::now();
         let tensor = self
             .preprocessing

@@ -132,6 +132,13 @@ impl Preprocessing {
         Ok(())
     }
 
+    /// Whether an image of this size may stand for a larger one: it is at least twice as large as what it is resized to, so that the
+    /// filter, and not the size, decides what is left of it. Filters that pick pixels have nothing to mix.
+    pub fn is_enough(&self, width: u32, height: u32) -> bool {
+        self.interpolation != Interpolation::Nearest
+            && width.min(height) >= self.resize.saturating_mul(2)
+    }
+
     /// The tensor of an image, as `f32` in the layout that its reader wants.
     pub fn apply(&self, image: &RgbImage, layout: Layout) -> Result<Vec<f32>, ClassifyError> {
         let pixels = self.resize_and_crop(image)?;

@@ -4,10 +4,10 @@
 use crate::scan::Block;
 
 /// Bits behind the point of the factors.
-const FACTOR: u32 = 13;
+pub const FACTOR: u32 = 13;
 
 /// Bits that are kept between the passes.
-const BETWEEN: u32 = 2;
+pub const BETWEEN: u32 = 2;
 
 /// Eight values that are treated alike.
 type Lanes = [i32; 8];
@@ -16,8 +16,7 @@ type Lanes = [i32; 8];
 #[inline]
 pub fn transform(block: &Block, steps: &[u16; 64], last: usize, to: &mut [u8], stride: usize) {
     if last == 0 {
-        let mean = i32::from(block[0]) * i32::from(steps[0]);
-        let sample = sample((mean + 4) >> 3);
+        let sample = mean(block, steps);
         for row in 0..8 {
             to[row * stride..row * stride + 8].fill(sample);
         }
@@ -46,8 +45,15 @@ pub fn transform(block: &Block, steps: &[u16; 64], last: usize, to: &mut [u8], s
     }
 }
 
+/// The block's mean.
 #[inline(always)]
-fn sample(value: i32) -> u8 {
+pub fn mean(block: &Block, steps: &[u16; 64]) -> u8 {
+    sample((i32::from(block[0]) * i32::from(steps[0]) + 4) >> 3)
+}
+
+/// The sample that a value around zero stands for.
+#[inline(always)]
+pub fn sample(value: i32) -> u8 {
     (value + 128).clamp(0, 255) as u8
 }
 

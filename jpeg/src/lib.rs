@@ -3,7 +3,7 @@
 //! Pixels are those of libjpeg-turbo, bit for bit, as Pillow shows them. What is damaged or cut short has none: a picture of which a
 //! part is missing would be classified as something else.
 //!
-//! `header` reads segments, `scan` entropy-coded data through `bits` and `huffman`, `idct` makes samples of coefficients, `strips`
+//! `header` reads segments, `scan` entropy-coded data through `bits` and `huffman`, `idct` and `reduced` make samples of coefficients, `strips`
 //! pixels of samples through `upsample` and `colour`. Files in one scan are decoded a row of MCUs at a time; `store` holds the
 //! coefficients of the others.
 
@@ -13,6 +13,7 @@ mod error;
 mod header;
 mod huffman;
 mod idct;
+mod reduced;
 mod scan;
 mod standard;
 mod store;
@@ -20,6 +21,7 @@ mod strips;
 mod upsample;
 
 pub use error::{Error, Result, Unsupported};
+pub use reduced::Scale;
 
 use colour::Colours;
 use header::{Frame, Next, Segments};
@@ -49,6 +51,7 @@ pub struct Decoder<'a> {
     frame: Frame,
     /// The first scan's header, and the place of its data.
     scan: (&'a [u8], usize),
+    scale: Scale,
 }
 
 impl<'a> Decoder<'a> {
@@ -65,17 +68,23 @@ impl<'a> Decoder<'a> {
             segments,
             frame,
             scan,
+            scale: Scale::Whole,
         })
     }
 
-    /// In pixels, and never 0.
+    /// Of the whole picture in pixels, and never 0.
     pub fn width(&self) -> usize {
         self.frame.width
     }
 
-    /// In pixels, and never 0.
+    /// Of the whole picture in pixels, and never 0.
     pub fn height(&self) -> usize {
         self.frame.height
+    }
+
+    /// Decodes to a part of the size: faster, and the mean of what is left out. Pixels are those that libjpeg-turbo makes then.
+    pub fn scaled(self, scale: Scale) -> Self {
+        Self { scale, ..self }
     }
 
     /// Decodes all of it.
@@ -92,8 +101,8 @@ impl<'a> Decoder<'a> {
             self.in_several(first, colours)?
         };
         Ok(Picture {
-            width: self.frame.width,
-            height: self.frame.height,
+            width: self.scale.of(self.frame.width),
+            height: self.scale.of(self.frame.height),
             pixels,
             is_complete,
         })
@@ -118,7 +127,7 @@ impl<'a> Decoder<'a> {
             .collect::<Option<Vec<_>>>()
             .ok_or(Error::Damaged)?;
         let mut decoder = scan::Decoder::new(self.bytes, self.scan.1, scan, &self.segments.tables)?;
-        let mut strips = Strips::new(frame, colours, steps);
+        let mut strips = Strips::new(frame, colours, steps, self.scale);
         let rows = frame.mcus_down();
         for row in 0..rows {
             for column in 0..frame.mcus_across() {
@@ -174,7 +183,7 @@ impl<'a> Decoder<'a> {
             .into_iter()
             .collect::<Option<Vec<_>>>()
             .ok_or(Error::CutShort)?;
-        let mut strips = Strips::new(&self.frame, colours, steps);
+        let mut strips = Strips::new(&self.frame, colours, steps, self.scale);
         let rows = self.frame.mcus_down();
         for row in 0..rows {
             store.give(&self.frame, row, &mut strips);

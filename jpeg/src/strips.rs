@@ -1,8 +1,10 @@
-//! Rows of MCUs to rows of pixels: of each plane only two rows of MCUs are held, however high the picture is.
+//! Rows of MCUs to rows of pixels, in full size or a part of it: of each plane only two rows of MCUs are held, however high the
+//! picture is.
 
 use crate::colour::Colours;
 use crate::header::Frame;
-use crate::idct::transform;
+use crate::idct::{mean, transform};
+use crate::reduced::{Scale, to_four, to_two};
 use crate::scan::Block;
 use crate::upsample::Enlarge;
 
@@ -15,6 +17,8 @@ struct Plane {
     rows: usize,
     /// Rows of blocks in a row of MCUs.
     down: usize,
+    /// Samples a side that are made of a block.
+    side: usize,
     /// Samples of a row, and rows, that belong to the picture.
     width: usize,
     height: usize,
@@ -44,39 +48,57 @@ pub struct Strips {
 
 impl Strips {
     /// For a frame, with the quantisation table of each component.
-    pub fn new(frame: &Frame, colours: Colours, steps: Vec<[u16; 64]>) -> Self {
+    pub fn new(frame: &Frame, colours: Colours, steps: Vec<[u16; 64]>, scale: Scale) -> Self {
+        let (width, height) = (scale.of(frame.width), scale.of(frame.height));
         let planes: Vec<Plane> = frame
             .components
             .iter()
             .zip(steps)
             .map(|(component, steps)| {
-                let (across, down) = (
-                    frame.most_across / component.across,
-                    frame.most_down / component.down,
+                let (most_across, most_down) = (
+                    frame.most_across * scale.samples(),
+                    frame.most_down * scale.samples(),
                 );
-                let (width, height) = (frame.width.div_ceil(across), frame.height.div_ceil(down));
-                let stride = frame.mcus_across() * component.across * 8;
-                let rows = 2 * component.down * 8;
+                // Where fewer samples are wanted, those of a smaller plane are made of more frequencies, and need not be enlarged.
+                let mut side = scale.samples();
+                while side < 8
+                    && most_across.is_multiple_of(component.across * side * 2)
+                    && most_down.is_multiple_of(component.down * side * 2)
+                {
+                    side *= 2;
+                }
+                let (across, down) = (component.across * side, component.down * side);
+                let width = (frame.width * across).div_ceil(frame.most_across * 8);
+                let height = (frame.height * down).div_ceil(frame.most_down * 8);
+                let stride = frame.mcus_across() * across;
+                let rows = 2 * down;
+                let filters = scale != Scale::Eighth;
                 Plane {
                     ring: vec![0; stride * rows],
                     stride,
                     rows,
                     down: component.down,
+                    side,
                     width,
                     height,
-                    enlarge: Enlarge::new(across, down, width),
+                    enlarge: Enlarge::new(
+                        most_across / across,
+                        most_down / down,
+                        width > 2,
+                        filters,
+                    ),
                     steps,
                 }
             })
             .collect();
         Self {
-            enlarged: vec![Vec::with_capacity(frame.width + 8); planes.len()],
+            enlarged: vec![Vec::with_capacity(width + 8); planes.len()],
             planes,
             colours,
-            width: frame.width,
-            height: frame.height,
+            width,
+            height,
             made: 0,
-            pixels: vec![0; frame.width * frame.height * 3],
+            pixels: vec![0; width * height * 3],
             sums: Vec::new(),
         }
     }
@@ -92,21 +114,27 @@ impl Strips {
         last: usize,
     ) {
         let plane = &mut self.planes[component];
-        let start = down * 8 % plane.rows * plane.stride + across * 8;
-        transform(
-            block,
-            &plane.steps,
-            last,
-            &mut plane.ring[start..],
-            plane.stride,
-        );
+        let start = down * plane.side % plane.rows * plane.stride + across * plane.side;
+        let (to, stride) = (&mut plane.ring[start..], plane.stride);
+        match plane.side {
+            8 => transform(block, &plane.steps, last, to, stride),
+            side if last == 0 => {
+                for row in 0..side {
+                    to[row * stride..row * stride + side].fill(mean(block, &plane.steps));
+                }
+            }
+            4 => to_four(block, &plane.steps, to, stride),
+            2 => to_two(block, &plane.steps, to, stride),
+            _ => to[0] = mean(block, &plane.steps),
+        }
     }
 
     /// Makes the pixels that can be made when so many rows of MCUs were taken.
     pub fn make(&mut self, mcu_rows: usize, is_last: bool) {
         let ready = |plane: &Plane| {
             // The last row's neighbour is missing.
-            let whole = mcu_rows * plane.down * 8 - usize::from(plane.enlarge.mixes_rows());
+            let whole =
+                mcu_rows * plane.down * plane.side - usize::from(plane.enlarge.mixes_rows());
             whole * plane.enlarge.down()
         };
         let to = if is_last {

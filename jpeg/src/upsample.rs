@@ -16,14 +16,13 @@ pub enum Enlarge {
 }
 
 impl Enlarge {
-    /// By these factors, of rows that are so wide.
-    pub fn new(across: usize, down: usize, width: usize) -> Self {
+    /// By these factors. Rows of two samples or fewer, and means of blocks, are not filtered.
+    pub fn new(across: usize, down: usize, is_wide: bool, filters: bool) -> Self {
         match (across, down) {
             (1, 1) => Self::Same,
-            // Of two columns or fewer the filter is not made.
-            (2, 1) if width > 2 => Self::Across,
-            (1, 2) => Self::Down,
-            (2, 2) if width > 2 => Self::Both,
+            (2, 1) if filters && is_wide => Self::Across,
+            (1, 2) if filters => Self::Down,
+            (2, 2) if filters && is_wide => Self::Both,
             _ => Self::Repeat(across, down),
         }
     }
@@ -156,9 +155,9 @@ mod tests {
             [0, 0, 0, 40, 120, 160]
         );
         assert_eq!(row(Enlarge::Repeat(2, 2), &[1, 2], &[], true), [1, 1, 2, 2]);
-        assert_eq!(Enlarge::new(2, 2, 2), Enlarge::Repeat(2, 2));
-        assert_eq!(Enlarge::new(2, 2, 3), Enlarge::Both);
-        assert_eq!(Enlarge::new(1, 2, 1), Enlarge::Down);
-        assert_eq!(Enlarge::new(3, 1, 9), Enlarge::Repeat(3, 1));
+        assert_eq!(Enlarge::new(2, 2, false, true), Enlarge::Repeat(2, 2));
+        assert_eq!(Enlarge::new(2, 2, true, true), Enlarge::Both);
+        assert_eq!(Enlarge::new(1, 2, false, true), Enlarge::Down);
+        assert_eq!(Enlarge::new(3, 1, true, true), Enlarge::Repeat(3, 1));
     }
 }

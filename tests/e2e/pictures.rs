@@ -2,8 +2,12 @@
 //!
 //! `tests/clients/pictures.py` writes them, with Pillow's pixels beside them.
 
+use crate::common::imagenet::imagenet;
+use crate::common::pictures::encode;
 use crate::common::server::Server;
 use crate::common::{assert_same, python, root, run, say, shared};
+use image::{ImageFormat, RgbImage};
+use pinhole_jpeg::Decoder;
 use pinhole_report::Answer;
 use serde_json::Value;
 use std::path::Path;
@@ -108,4 +112,27 @@ fn what_is_no_picture_is_called_by_its_name() {
         .predict(b"%PDF-1.7\n")
         .refusal(415, "unsupported-format");
     assert!(told.starts_with("This is a PDF document: "), "{told}");
+}
+
+/// Of a phone's photograph a quarter is made: what it is answered is what all of its pixels are.
+#[test]
+fn a_large_photograph_is_answered_as_all_of_its_pixels_are() {
+    let (Some(folder), Some(model)) = (shared("photos"), imagenet()) else {
+        return;
+    };
+    let jpeg = std::fs::read(folder.join("phone-12mp.jpg")).unwrap();
+    let picture = Decoder::new(&jpeg).and_then(Decoder::decode).unwrap();
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    let pixels = RgbImage::from_raw(width, height, picture.pixels).unwrap();
+    let server = Server::of(&model.cwasm, &["--max-body-bytes", "50000000"]);
+    let whole = server
+        .client
+        .predict(&encode(&pixels, ImageFormat::Bmp))
+        .answer();
+    let small = server.client.predict(&jpeg).answer();
+    for (one, other) in small.predictions.iter().zip(&whole.predictions).take(2) {
+        assert_eq!(one.class_id, other.class_id);
+        let difference = (one.probability - other.probability).abs();
+        assert!(difference < 0.03, "{one:?} {other:?}");
+    }
 }

@@ -4,17 +4,32 @@ use super::errors::{cut_short, damaged, sentence};
 use super::limits::check_size;
 use crate::error::ClassifyError;
 use image::RgbImage;
-use pinhole_jpeg::{Decoder, Error, Unsupported};
+use pinhole_jpeg::{Decoder, Error, Scale, Unsupported};
 
 const FORMAT: &str = "JPEG";
 
-/// Decodes a JPEG; tells as well whether it has its end.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, bool), ClassifyError> {
+/// Of pictures up to this size every pixel is made, whatever it is for: the time that less would save is small. In pixels.
+const SMALL: u64 = 1 << 22;
+
+/// Decodes a JPEG; tells as well whether it has its end. Large ones are made as small as is `enough`.
+pub fn decode(
+    bytes: &[u8],
+    max_pixels: u64,
+    enough: &dyn Fn(u32, u32) -> bool,
+) -> Result<(RgbImage, bool), ClassifyError> {
     let decoder = Decoder::new(bytes).map_err(refuse)?;
     // Neither side has more than 16 bits.
     let (width, height) = (decoder.width() as u32, decoder.height() as u32);
     check_size(width, height, max_pixels)?;
-    let picture = decoder.decode().map_err(refuse)?;
+    let is_small = u64::from(width) * u64::from(height) <= SMALL;
+    let is_enough = |scale: &Scale| {
+        let side = |pixels: u32| scale.of(pixels as usize) as u32;
+        !is_small && enough(side(width), side(height))
+    };
+    let scales = [Scale::Eighth, Scale::Quarter, Scale::Half];
+    let scale = scales.into_iter().find(is_enough).unwrap_or(Scale::Whole);
+    let picture = decoder.scaled(scale).decode().map_err(refuse)?;
+    let (width, height) = (picture.width as u32, picture.height as u32);
     let image = RgbImage::from_raw(width, height, picture.pixels).ok_or_else(|| damaged(FORMAT))?;
     Ok((image, picture.is_complete))
 }
@@ -51,6 +66,10 @@ fn refuse(error: Error) -> ClassifyError {
 mod tests {
     use super::*;
     use image::codecs::jpeg::JpegEncoder;
+
+    fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, bool), ClassifyError> {
+        super::decode(bytes, max_pixels, &|_, _| false)
+    }
 
     fn jpeg() -> Vec<u8> {
         let image = RgbImage::from_fn(64, 48, |x, y| {
@@ -109,5 +128,24 @@ mod tests {
         flat[frame + 5..frame + 7].fill(0);
         let error = decode(&flat, 10_000).unwrap_err().to_string();
         assert!(error.contains("how high"), "{error}");
+    }
+
+    #[test]
+    fn large_pictures_are_made_as_small_as_is_enough() {
+        let sizes = |width: u32, height: u32, enough: u32| {
+            let image = RgbImage::from_pixel(width, height, image::Rgb([90, 120, 30]));
+            let mut bytes = Vec::new();
+            JpegEncoder::new(&mut bytes).encode_image(&image).unwrap();
+            let enough = |width: u32, height: u32| width.min(height) >= enough;
+            super::decode(&bytes, 100_000_000, &enough)
+                .unwrap()
+                .0
+                .dimensions()
+        };
+        assert_eq!(sizes(3000, 2000, 512), (1500, 1000));
+        assert_eq!(sizes(3000, 2000, 500), (750, 500));
+        assert_eq!(sizes(3000, 2000, 10), (375, 250));
+        assert_eq!(sizes(3000, 2000, 1001), (3000, 2000));
+        assert_eq!(sizes(2000, 2000, 10), (2000, 2000));
     }
 }

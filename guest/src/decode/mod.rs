@@ -33,11 +33,15 @@ pub struct Decoded {
 }
 
 /// Decodes an image of at most `max_pixels`: the first frame of an animation, turned upright, over white where it is
-/// transparent.
-pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, ClassifyError> {
+/// transparent. A large one may come out smaller, in a size that is `enough`, where its format can do that.
+pub fn decode(
+    bytes: &[u8],
+    max_pixels: u64,
+    enough: &dyn Fn(u32, u32) -> bool,
+) -> Result<Decoded, ClassifyError> {
     let (pixels, complete, exif) = match sniff(bytes)? {
         Format::Jpeg => {
-            let (image, complete) = jpeg::decode(bytes, max_pixels)?;
+            let (image, complete) = jpeg::decode(bytes, max_pixels, enough)?;
             (image, complete, segments::exif(bytes).collect())
         }
         Format::Png => {
@@ -115,7 +119,7 @@ mod tests {
     const PLENTY: u64 = 1_000_000;
 
     fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, ClassifyError> {
-        whole(bytes, max_pixels).map(|decoded| decoded.pixels)
+        whole(bytes, max_pixels, &|_, _| false).map(|decoded| decoded.pixels)
     }
 
     fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
