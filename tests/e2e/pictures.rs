@@ -3,7 +3,7 @@
 //! `tests/clients/pictures.py` writes them, with Pillow's pixels beside them.
 
 use crate::common::imagenet::imagenet;
-use crate::common::pictures::encode;
+use crate::common::pictures::{encode, jpeg, scene};
 use crate::common::server::Server;
 use crate::common::{assert_same, python, root, run, say, shared};
 use image::{ImageFormat, RgbImage};
@@ -135,4 +135,49 @@ fn a_large_photograph_is_answered_as_all_of_its_pixels_are() {
         let difference = (one.probability - other.probability).abs();
         assert!(difference < 0.03, "{one:?} {other:?}");
     }
+}
+
+/// Bytes of good pictures turned: they are answered or refused, and nothing else comes of it.
+#[test]
+fn spoiled_pictures_do_no_harm() {
+    let mut server = Server::start(&[]);
+    let picture = scene(61, 43);
+    let mut all: Vec<Vec<u8>> = [
+        ImageFormat::Png,
+        ImageFormat::WebP,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+    ]
+    .map(|format| encode(&picture, format))
+    .into();
+    all.push(jpeg(&picture));
+    let mut state = 7u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    let mut answered = 0;
+    for good in &all {
+        for turn in 0..80 {
+            let mut bytes = good.clone();
+            for _ in 0..1 + turn % 4 {
+                let place = random(bytes.len());
+                match turn % 3 {
+                    0 => bytes[place] ^= 1 << random(8),
+                    1 => bytes[place] = [0, 0xff][random(2)],
+                    _ => drop(bytes.drain(place..(place + random(9)).min(bytes.len()))),
+                }
+                if bytes.is_empty() {
+                    bytes.push(0);
+                }
+            }
+            let reply = server.client.predict(&bytes);
+            let is_known = [200, 413, 415, 422].contains(&reply.status);
+            assert!(is_known, "{} {}", reply.status, reply.body);
+            answered += usize::from(reply.status == 200);
+        }
+    }
+    // Among so many some hit what does not matter, and some what does.
+    assert!((1..all.len() * 80).contains(&answered), "{answered}");
+    assert!(server.is_alive());
 }
