@@ -74,6 +74,18 @@ const COMMANDS: &[(&str, Tried)] = &[
         Elsewhere("wasi_http.rs runs it, on a port that is free"),
     ),
     (
+        "cargo xtask fetch-model efficientnet-lite0",
+        Elsewhere("lite0.rs runs it"),
+    ),
+    (
+        "dist/pinhole bake --model efficientnet-lite0.onnx --config efficientnet-lite0.toml --labels models/imagenet.labels.txt -o imagenet.wasm --precompile",
+        Elsewhere("lite0.rs bakes it, with these labels and that configuration"),
+    ),
+    (
+        "dist/pinhole classify --component imagenet.cwasm cat.jpg",
+        Elsewhere("lite0.rs classifies photographs with it"),
+    ),
+    (
         "cargo xtask fetch-model mobilenetv2-12",
         Elsewhere("xtask/models/tests fetch from a server of their own"),
     ),

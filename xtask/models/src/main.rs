@@ -8,6 +8,7 @@ mod fetch;
 mod http;
 mod images;
 mod judge;
+mod lite0;
 mod progress;
 mod zoo;
 

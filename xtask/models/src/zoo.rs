@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::fetch::{Wanted, fetch};
 use crate::http::Http;
+use crate::lite0;
 use crate::progress::{megabytes, say};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -62,12 +63,21 @@ impl Model {
 /// What to fetch.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A model of the ONNX Model Zoo; none lists them
+    /// A model that is known here; none lists them
     name: Option<String>,
 
     /// Where to download from: a file of your own, or a mirror of the named model
     #[arg(long)]
     url: Option<String>,
+
+    /// For efficientnet-lite0: the package's file, where pip cannot bring it
+    #[arg(
+        long,
+        value_name = "FILE.whl",
+        requires = "name",
+        conflicts_with = "url"
+    )]
+    package: Option<PathBuf>,
 
     /// The SHA-256 of a file of your own
     #[arg(long, value_name = "HEX", requires = "url", conflicts_with = "name")]
@@ -84,6 +94,23 @@ pub struct Args {
 
 /// Fetches a model, or lists them.
 pub fn run(args: &Args) -> Result<()> {
+    if args.name.as_deref() == Some(lite0::NAME) {
+        if args.url.is_some() {
+            bail!(
+                "{} is made of a package, which --package names.",
+                lite0::NAME
+            );
+        }
+        let to = args.output.clone();
+        let to = to.unwrap_or_else(|| format!("{}.onnx", lite0::NAME).into());
+        return lite0::make(&to, args.package.as_deref());
+    }
+    if args.package.is_some() {
+        bail!(
+            "Only {} is made of a package: leave out --package.",
+            lite0::NAME
+        );
+    }
     let Some((wanted, to)) = chosen(args)? else {
         return list();
     };
@@ -145,6 +172,8 @@ fn last_segment(url: &str) -> Option<&str> {
 }
 
 fn list() -> Result<()> {
+    println!("With weights out of Python's package index, by its pip:\n");
+    println!("  {:20} {:>7}  {}\n", lite0::NAME, "18.6 MB", lite0::ABOUT);
     println!("ImageNet's MobileNetV2, from the ONNX Model Zoo:\n");
     for model in &MODELS {
         let size = megabytes(model.size);
