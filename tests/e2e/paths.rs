@@ -225,9 +225,9 @@ fn an_interrupted_bake_leaves_nothing() {
             .spawn()
             .unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        // The component is on disk then, under another name, and is about to be compared.
+        // The component is on disk then, under another name, and is about to be tried.
         let mut line = String::new();
-        while !line.starts_with("precompile") {
+        while !line.starts_with("translate") {
             line.clear();
             assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it has ended");
         }

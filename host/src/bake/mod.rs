@@ -80,17 +80,6 @@ pub fn run(args: &BakeArgs) -> Result<()> {
     };
     let native = engine(&precompiling()?)?;
     let mut made = Made::new(&native, baked)?;
-    progress.done("translate", None);
-    // What the host is to run cannot be run before it serves.
-    if args.engine == BakedEngine::Guest {
-        let bench = Bench::new(native, bounds)?;
-        let in_full = |config| {
-            let full = in_full_precision(&kitchen, [&tract, &served], &model, config)?;
-            Made::new(&bench.engine, full)
-        };
-        made = checked(&bench, made, args, || in_full(config.clone()))?;
-        progress.done("check", None);
-    }
     #[cfg(feature = "nn-tract")]
     let network = match &args.network {
         Some(path) => {
@@ -103,7 +92,23 @@ pub fn run(args: &BakeArgs) -> Result<()> {
         }
         None => None,
     };
-    let mut files = vec![output::prepare(&args.output, &made.component)?];
+    // On disk before it is tried: what there is no room for need not be.
+    let mut component = output::prepare(&args.output, &made.component)?;
+    progress.done("translate", None);
+    // What the host is to run cannot be run before it serves.
+    if args.engine == BakedEngine::Guest {
+        let bench = Bench::new(native, bounds)?;
+        let in_full = || {
+            let full = in_full_precision(&kitchen, [&tract, &served], &model, config.clone())?;
+            Made::new(&bench.engine, full)
+        };
+        if let Some(full) = checked(&bench, &made, args, in_full)? {
+            made = full;
+            component = output::prepare(&args.output, &made.component)?;
+        }
+        progress.done("check", None);
+    }
+    let mut files = vec![component];
     if args.precompile {
         let code = made.code.serialize();
         let code =
@@ -136,41 +141,37 @@ impl Made {
     }
 }
 
-/// Tries what was made on pictures, and says what is odd about it. Where int8 was not asked for, and changes answers, the same in
-/// full precision takes its place.
+/// Tries what was made on pictures, and says what is odd about it. Where int8 was not asked for, and changes answers, this gives the
+/// same in full precision, to take its place.
 fn checked(
     bench: &Bench,
-    made: Made,
+    made: &Made,
     args: &BakeArgs,
     in_full: impl FnOnce() -> Result<Made>,
-) -> Result<Made> {
+) -> Result<Option<Made>> {
     let pictures = check::pictures(args.check.as_deref())?;
-    let tried = bench.run(&made.code, &pictures)?;
-    let (made, tried) = if tried.engine == "kernels-int8" {
+    let mut tried = bench.run(&made.code, &pictures)?;
+    let mut instead = None;
+    if tried.engine == "kernels-int8" {
         let full = in_full()?;
         let exact = bench.run(&full.code, &pictures)?;
         let agreement = Agreement::of(&exact.answers, &tried.answers, args.check.is_none());
         eprintln!("int8 gives {agreement}");
-        if !agreement.is_poor() {
-            (made, tried)
-        } else if args.precision.is_none() {
+        if agreement.is_poor() && args.precision.is_none() {
             eprintln!(
                 "that is too far: the model is baked in fp32 (--precision int8 bakes it in int8 all the same)"
             );
-            (full, exact)
-        } else {
+            (tried, instead) = (exact, Some(full));
+        } else if agreement.is_poor() {
             eprintln!(
                 "warning: that is far. Check with pictures of your own (--check FOLDER), or bake with --precision fp32."
             );
-            (made, tried)
         }
-    } else {
-        (made, tried)
-    };
+    }
     for warning in tried.warnings() {
         eprintln!("warning: {warning}");
     }
-    Ok(made)
+    Ok(instead)
 }
 
 /// What is to be written.
