@@ -7,8 +7,12 @@ use pinhole_report::Refusal;
 /// The whole answer in the place of these bytes, where they are a refusal of hyper's own: a head alone, for a failed request, and
 /// without the id that all answers of routes have.
 pub fn with_body(bytes: &[u8]) -> Option<Vec<u8>> {
-    let head = std::str::from_utf8(bytes).ok()?;
-    let rest = head.strip_prefix("HTTP/1.1 4")?;
+    // Looked at first: whatever else is written goes through here, too.
+    let rest = bytes.strip_prefix(b"HTTP/1.1 4")?;
+    let (head, rest) = (
+        std::str::from_utf8(bytes).ok()?,
+        std::str::from_utf8(rest).ok()?,
+    );
     let is_whole = head.ends_with("\r\n\r\n") && head.matches("\r\n\r\n").count() == 1;
     if !is_whole || rest.contains("x-request-id") {
         return None;
